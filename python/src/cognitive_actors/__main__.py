@@ -1,0 +1,5 @@
+"""``python -m cognitive_actors`` is ``cognitive``."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,154 @@
+"""Active inference for many agents in one process: beliefs, free energy and policies of one model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+from torch import Tensor
+
+from ..core.couplings import modulated_model, modulation, step_weights
+from ..core.cycle import CycleSettings
+from ..core.expected_free_energy import Planner
+from ..core.inference import infer_states, predict_states
+from ..core.model import GenerativeModel
+from ..core.modulator_parameters import MODULATORS
+from ..core.policies import describe_policy, policy_actions
+from ..core.selection import policy_posterior
+from ..files.models import load_model
+from ..files.jsonl import parse_records
+
+
+@ray.remote(num_cpus=0, max_restarts=0)
+class InferenceEngineActor:
+    """Beliefs of ``agents`` agents under one model, and the free energy of what they might do.
+
+    model_path: a YAML or NPZ model; settings: precision, couplings and so on; neurotransmitters: a
+    NeurotransmitterActor asked for the levels wherever no ``state`` is given (baseline without one).
+    """
+
+    def __init__(
+        self,
+        model_path: str | Path,
+        agents: int = 1,
+        settings: CycleSettings | None = None,
+        neurotransmitters: Any = None,
+        device: str = "cpu",
+    ) -> None:
+        torch.set_num_threads(1)
+        self.model: GenerativeModel = load_model(model_path).to(device=device)
+        self.settings = CycleSettings() if settings is None else settings
+        self.baseline = torch.tensor(self.settings.modulators.baseline, dtype=torch.float64, device=device)
+        self.neurotransmitters = neurotransmitters
+        self.prior = tuple(D.expand(agents, -1).clone() for D in self.model.D)
+        self.beliefs = self.prior
+        self.agents = agents
+
+    def policies(self) -> list[str]:
+        """Every policy in words, in order: "policy_0" is the first."""
+        return [describe_policy(self.model, i) for i in range(self.model.num_policies)]
+
+    def observe(self, observation: Mapping[str, Any], agent: int = 0) -> dict[str, Any]:
+        """Update one agent's beliefs. Returns its beliefs by factor and state, and the variational free energy.
+
+        observation: modality -> outcome name or number, or None. Raises InputError for one the model does not have.
+        """
+        record = parse_records([{"observation": dict(observation)}], self.model)
+        outcomes = tuple(torch.from_numpy(record.observations[:, m]) for m in range(len(self.model.modalities)))
+        row = slice(self._checked(agent), agent + 1)
+        inferred = infer_states(
+            self.model,
+            [o.to(self.model.device) for o in outcomes],
+            [p[row] for p in self.prior],
+            method=self.settings.method,
+        )
+        self.beliefs = tuple(
+            torch.cat([old[:agent], new, old[agent + 1 :]])
+            for old, new in zip(self.beliefs, inferred.beliefs, strict=True)
+        )
+        return {"beliefs": self.get_beliefs(agent), "free_energy": float(inferred.free_energy)}
+
+    def act(self, policy: int | str, agent: int = 0) -> dict[str, str]:
+        """Take the first step of a policy: the prior of the next observation is what it leads to.
+
+        Returns the action of each control factor by name.
+        """
+        row = slice(self._checked(agent), agent + 1)
+        action = policy_actions(self.model)[self._policy(policy), 0]
+        moved = predict_states(self.model, [q[row] for q in self.beliefs], action[None])
+        self.prior = tuple(
+            torch.cat([old[:agent], new, old[agent + 1 :]]) for old, new in zip(self.prior, moved, strict=True)
+        )
+        return {f.name: f.actions[u] for f, u in zip(self.model.factors, action.tolist(), strict=True) if f.controllable}
+
+    def get_beliefs(self, agent: int = 0) -> dict[str, dict[str, float]]:
+        """Factor -> state -> probability."""
+        row = self._checked(agent)
+        return {
+            f.name: dict(zip(f.states, q[row].tolist(), strict=True))
+            for f, q in zip(self.model.factors, self.beliefs, strict=True)
+        }
+
+    def compute_free_energy(self, state: Mapping[str, float] | None, policy: int | str, agent: int = 0) -> float:
+        """Expected free energy of one policy, in nats: lower is better.
+
+        state: modulator levels, as a NeurotransmitterActor returns them (missing ones at baseline; None asks the
+        actor this one was given); policy: its number, "policy_3", or its words as in ``policies``.
+        """
+        number = self._policy(policy)
+        return float(self._evaluate(state, agent)[0][0, number])
+
+    def evaluate(self, state: Mapping[str, float] | None = None, agent: int = 0) -> dict[str, list[float]]:
+        """Expected free energy and posterior probability of every policy, in the order of ``policies``."""
+        G, posterior = self._evaluate(state, agent)
+        return {"free_energy": G[0].tolist(), "posterior": posterior[0].tolist()}
+
+    def compute_free_energies(self, levels: np.ndarray | None = None) -> np.ndarray:
+        """Expected free energy of every policy for all agents: levels (agents, 5) -> (agents, policies)."""
+        given = self.baseline.expand(self.agents, -1) if levels is None else torch.tensor(levels, dtype=torch.float64)
+        return self._free_energies(given, self.beliefs)[0].numpy(force=True)
+
+    def _evaluate(self, state: Mapping[str, float] | None, agent: int) -> tuple[Tensor, Tensor]:
+        row = slice(self._checked(agent), agent + 1)
+        return self._free_energies(self._levels(state, agent)[None], tuple(q[row] for q in self.beliefs))
+
+    def _free_energies(self, levels: Tensor, beliefs: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        factors = modulation(self.settings.couplings, levels.to(self.model.device), self.baseline)
+        model = modulated_model(self.model, factors)
+        weights = step_weights(self.settings.discount_half_life, model.horizon, factors)
+        G = Planner(model).expected_free_energy(beliefs, None if weights is None else weights.to(model.dtype))
+        precision = (self.settings.precision * factors.policy_precision).to(model.dtype)
+        return G, policy_posterior(G, precision, model.E, factors.habit_weight.to(model.dtype))
+
+    def _levels(self, state: Mapping[str, float] | None, agent: int) -> Tensor:
+        if state is None and self.neurotransmitters is not None:
+            state = ray.get(self.neurotransmitters.get_state.remote(agent))
+        levels = self.baseline.clone()
+        for name, value in (state or {}).items():
+            if name not in MODULATORS:
+                raise ValueError(f"state has no modulator {name!r}; write some of: {', '.join(MODULATORS)}")
+            if not 0 <= value <= 1:
+                raise ValueError(f"state gives {name} as {value}; write a level between 0 and 1")
+            levels[MODULATORS.index(name)] = value
+        return levels
+
+    def _policy(self, policy: int | str) -> int:
+        count = self.model.num_policies
+        if isinstance(policy, str):
+            words: Sequence[str] = self.policies()
+            if policy in words:
+                return words.index(policy)
+            number = policy.removeprefix("policy_")
+            policy = int(number) if number.isdecimal() else -1
+        if not 0 <= policy < count:
+            raise ValueError(f"there is no such policy; write a number from 0 to {count - 1}, or one of policies()")
+        return policy
+
+    def _checked(self, agent: int) -> int:
+        if not 0 <= agent < self.agents:
+            raise ValueError(f"there is no agent {agent}; write a number between 0 and {self.agents - 1}")
+        return agent

@@ -1,0 +1,68 @@
+"""The neuromodulators of many agents in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import ray
+import torch
+
+from ..core.modulator_parameters import MODULATORS, ModulatorParameters, parameter_set
+from ..core.neuromodulators import Neuromodulators, impulse_vector
+
+
+@ray.remote(num_cpus=0, max_restarts=0)
+class NeurotransmitterActor:
+    """Levels of dopamine, serotonin, oxytocin, cortisol and norepinephrine, with their opponent processes.
+
+    agents: how many agents it holds, numbered from 0; parameters: a named set ("opponent-process", "guide") or a
+    ModulatorParameters. Time passes only when told: give ``seconds``, or call ``advance``.
+    """
+
+    def __init__(self, agents: int = 1, parameters: str | ModulatorParameters = "opponent-process") -> None:
+        torch.set_num_threads(1)
+        chosen = parameter_set(parameters) if isinstance(parameters, str) else parameters
+        self.modulators = Neuromodulators(chosen)
+        self.state = self.modulators.initial(agents)
+
+    def apply_delta(self, delta: Mapping[str, float], agent: int = 0, seconds: float = 0.0) -> dict[str, float]:
+        """Let ``seconds`` pass, add an impulse to one agent's modulators and return its state.
+
+        Raises ModulatorError for an unknown modulator or a number that is not finite; nothing has changed then.
+        """
+        impulse = impulse_vector(delta)
+        amount = torch.zeros(len(self.state.time), len(MODULATORS), dtype=torch.float64)
+        amount[self._checked(agent)] = impulse
+        state = self.modulators.advance(self.state, seconds) if seconds else self.state
+        self.state = self.modulators.impulse(state, amount)
+        return self.get_state(agent)
+
+    def apply_deltas(self, deltas: np.ndarray, seconds: float = 0.0) -> np.ndarray:
+        """As ``apply_delta`` for all agents at once: deltas (agents, 5) -> levels (agents, 5)."""
+        state = self.modulators.advance(self.state, seconds) if seconds else self.state
+        self.state = self.modulators.impulse(state, torch.tensor(deltas, dtype=torch.float64))
+        return self.get_levels()
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass for all agents."""
+        self.state = self.modulators.advance(self.state, seconds)
+
+    def get_state(self, agent: int = 0) -> dict[str, float]:
+        """The levels of one agent by name, each in [0, 1]."""
+        levels = self.modulators.levels(self.state)[self._checked(agent)]
+        return dict(zip(MODULATORS, levels.tolist(), strict=True))
+
+    def get_levels(self) -> np.ndarray:
+        """The levels of all agents, (agents, 5), in the order of MODULATORS."""
+        return self.modulators.levels(self.state).numpy(force=True)
+
+    def get_baseline(self) -> dict[str, float]:
+        """The resting levels by name."""
+        return dict(zip(MODULATORS, self.modulators.parameters.baseline, strict=True))
+
+    def _checked(self, agent: int) -> int:
+        agents = len(self.state.time)
+        if not 0 <= agent < agents:
+            raise ValueError(f"there is no agent {agent}; write a number between 0 and {agents - 1}")
+        return agent

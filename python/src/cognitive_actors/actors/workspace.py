@@ -1,0 +1,185 @@
+"""A global workspace in one process, that other actors subscribe to."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import ray
+import torch
+from torch import Tensor
+
+from ..core.modulator_parameters import MODULATORS, OPPONENT_PROCESS
+from ..core.workspace import GlobalWorkspace, Signals, WorkspaceParameters, WorkspaceState
+
+#: Past broadcasts kept for subscribers that ask late.
+KEPT_EVENTS = 1024
+#: What an input may say of itself, beside ``id`` and ``content``, and what holds where it does not.
+NUMBERS = {"surprise": 0.0, "relevance": 0.0, "valence": 0.0, "age": 0.0}
+FLAGS = ("threat", "social")
+#: A content habituated by less than this is forgotten, so that names do not pile up.
+FORGOTTEN = 1e-6
+
+
+@ray.remote(num_cpus=0, max_restarts=0)
+class GlobalWorkspaceActor:
+    """Inputs compete for a stage of limited capacity; what is held there is broadcast to every subscriber.
+
+    capacity: contents held at once; salience_threshold: for ignition, at baseline norepinephrine; neurotransmitters: a
+    NeurotransmitterActor asked for the levels that set the gains (baseline without one), and ``agent``: which of its
+    agents. Every call of ``broadcast`` is one moment, ``interval`` seconds after the last.
+    """
+
+    def __init__(
+        self,
+        capacity: int = 7,
+        salience_threshold: float = 0.6,
+        neurotransmitters: Any = None,
+        agent: int = 0,
+        interval: float = 0.25,
+        parameters: WorkspaceParameters | None = None,
+    ) -> None:
+        torch.set_num_threads(1)
+        base = WorkspaceParameters() if parameters is None else parameters
+        self.workspace = GlobalWorkspace(replace(base, capacity=capacity, theta0=salience_threshold))
+        self.neurotransmitters, self.agent, self.interval = neurotransmitters, agent, interval
+        self.names: list[str] = []
+        self.state: WorkspaceState = self.workspace.initial(1, 0)
+        self.events: deque[dict[str, Any]] = deque(maxlen=KEPT_EVENTS)
+        self.sequence = 0
+        self.subscribers: list[Any] = []
+        self._resting: Tensor | None = None
+
+    def broadcast(
+        self, inputs: Sequence[Mapping[str, Any]], state: Mapping[str, float] | None = None
+    ) -> dict[str, Any]:
+        """One moment of competition.
+
+        inputs: any of ``id`` (by default the content's text), ``content``, ``surprise`` (nats) or ``probability``,
+        ``relevance`` [0, 1], ``valence`` [-1, 1], ``threat``, ``social``, ``age`` (seconds); other fields are carried
+        along. state: modulator levels; by default those of the NeurotransmitterActor. Returns ``broadcast``, the
+        inputs held, the most salient first, each with its ``salience``, and ``salience_max`` over all inputs.
+        Raises ValueError, naming input and field, and leaves the workspace as it was.
+        """
+        read = [_read(i, x) for i, x in enumerate(inputs)]
+        ids = [x["id"] for x in read]
+        for name in ids:
+            if ids.count(name) > 1:
+                raise ValueError(f"two inputs have the id {name!r}; give each an id of its own")
+        levels, baseline = self._levels(state)
+        names = self.names + [name for name in ids if name not in self.names]
+        workspace = self.workspace.advance(_widened(self.state, len(names)), self.interval)
+        signals = _signals(read, names)
+        salience = self.workspace.salience(workspace, signals, levels, baseline)
+        competition = self.workspace.compete(workspace, salience, levels, baseline)
+        score = dict(zip(names, salience[0].tolist(), strict=True))
+        held = {name for name, active in zip(names, competition.active[0].tolist(), strict=True) if active}
+        contents = [{**x, "id": i, "salience": score[i]} for x, i in zip(inputs, ids, strict=True) if i in held]
+        contents.sort(key=lambda x: -x["salience"])
+        self.names, self.state = _without_forgotten(names, competition.state)
+        if bool(competition.ignited.any()):
+            self._publish(contents)
+        return {"broadcast": contents, "salience_max": max((score[i] for i in ids), default=0.0)}
+
+    def subscribe(self, subscriber: Any) -> int:
+        """From now on ``subscriber.on_broadcast(event)`` is called with every ignition, in order.
+
+        subscriber: an actor handle. An event is {"sequence": 1, 2, ..., "broadcast": contents}. Returns the sequence
+        number of the last ignition before the subscription.
+        """
+        self.subscribers.append(subscriber)
+        return self.sequence
+
+    def events_after(self, sequence: int = 0) -> list[dict[str, Any]]:
+        """The ignitions after a sequence number, oldest first: what a subscriber that was away has missed.
+
+        Raises LookupError if some of them are no longer kept.
+        """
+        oldest = self.events[0]["sequence"] if self.events else self.sequence + 1
+        if sequence + 1 < oldest:
+            raise LookupError(f"ignitions before {oldest} are no longer kept; start again from {oldest - 1}")
+        return [event for event in self.events if event["sequence"] > sequence]
+
+    def _publish(self, contents: list[dict[str, Any]]) -> None:
+        self.sequence += 1
+        event = {"sequence": self.sequence, "broadcast": contents}
+        self.events.append(event)
+        for subscriber in self.subscribers:
+            # Ray delivers the calls of one caller to one actor in order, each once.
+            subscriber.on_broadcast.remote(event)
+
+    def _levels(self, state: Mapping[str, float] | None) -> tuple[Tensor, Tensor]:
+        if self._resting is None:
+            resting = dict(zip(MODULATORS, OPPONENT_PROCESS.baseline, strict=True))
+            if self.neurotransmitters is not None:
+                resting = ray.get(self.neurotransmitters.get_baseline.remote())
+            self._resting = torch.tensor([resting[name] for name in MODULATORS], dtype=torch.float64)
+        if state is None and self.neurotransmitters is not None:
+            state = ray.get(self.neurotransmitters.get_state.remote(self.agent))
+        levels = self._resting.clone()
+        for name, value in (state or {}).items():
+            if name not in MODULATORS:
+                raise ValueError(f"state has no modulator {name!r}; write some of: {', '.join(MODULATORS)}")
+            levels[MODULATORS.index(name)] = value
+        return levels[None], self._resting
+
+
+def _read(position: int, given: Mapping[str, Any]) -> dict[str, Any]:
+    """One input's id and signals. Raises ValueError for what cannot be scored."""
+
+    def number(field: str, default: float) -> float:
+        value = given.get(field, default)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise ValueError(f"input {position}: {field} is {value!r}; write a finite number")
+        return float(value)
+
+    signals: dict[str, Any] = {field: number(field, default) for field, default in NUMBERS.items()}
+    if "probability" in given:
+        p = number("probability", 1.0)
+        if not 0 < p <= 1:
+            raise ValueError(f"input {position}: probability is {p}; write a number greater than 0, at most 1")
+        signals["surprise"] = -math.log(p)
+    elif not any(field in given for field in ("surprise", "relevance", "valence")):
+        raise ValueError(
+            f"input {position} has nothing to be scored by; write surprise (nats) or probability, relevance or valence"
+        )
+    identity = given.get("id", given.get("content"))
+    if identity is None:
+        raise ValueError(f"input {position} has neither id nor content; write one, so that it can be told apart")
+    return {**signals, **{flag: bool(given.get(flag, False)) for flag in FLAGS}, "id": str(identity)}
+
+
+def _signals(read: list[dict[str, Any]], names: list[str]) -> Signals:
+    place = {x["id"]: x for x in read}
+    absent = {**NUMBERS, **dict.fromkeys(FLAGS, False)}
+    columns = {
+        field: [place.get(name, absent)[field] for name in names] for field in (*NUMBERS, *FLAGS)
+    }
+    numbers = {field: torch.tensor([columns[field]], dtype=torch.float64) for field in NUMBERS}
+    flags = {field: torch.tensor([columns[field]], dtype=torch.bool) for field in FLAGS}
+    return Signals(**numbers, **flags, present=torch.tensor([[name in place for name in names]], dtype=torch.bool))
+
+
+def _widened(state: WorkspaceState, slots: int) -> WorkspaceState:
+    extra = slots - state.habituation.shape[1]
+
+    def pad(x: Tensor) -> Tensor:
+        return torch.cat([x, x.new_zeros(1, extra)], dim=1)
+
+    return replace(
+        state, habituation=pad(state.habituation), active=pad(state.active), strength=pad(state.strength)
+    )
+
+
+def _without_forgotten(names: list[str], state: WorkspaceState) -> tuple[list[str], WorkspaceState]:
+    keep = (state.active | (state.habituation > FORGOTTEN))[0]
+    kept = [name for name, k in zip(names, keep.tolist(), strict=True) if k]
+    return kept, replace(
+        state,
+        habituation=state.habituation[:, keep],
+        active=state.active[:, keep],
+        strength=state.strength[:, keep],
+    )

@@ -1,0 +1,5 @@
+"""The ``cognitive`` command."""
+
+from .app import main
+
+__all__ = ["main"]

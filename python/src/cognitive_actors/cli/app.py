@@ -1,0 +1,62 @@
+"""The commands and what they have in common: errors, exit codes and output for machines.
+
+Exit codes: 0 done; 1 a fault of this program; 2 the input or the arguments are wrong; 3 the cluster cannot be
+reached, has no room or keeps losing actors; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from ..cluster import ClusterError
+from ..files.errors import CheckpointError
+from . import bench, report, run, simulate, status
+
+BAD_INPUT, NO_CLUSTER, INTERRUPTED = 2, 3, 130
+
+app = typer.Typer(
+    name="cognitive",
+    help="Populations of neuromodulated active-inference agents on Ray.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command("run")(run.command)
+app.command("simulate")(simulate.command)
+app.command("report")(report.command)
+app.command("bench")(bench.command)
+app.command("status")(status.command)
+
+
+def main() -> None:
+    """Run the command line; every foreseeable fault ends in one line on stderr and its exit code."""
+    errors = Console(stderr=True)
+    try:
+        code = app(standalone_mode=False)
+    except typer.Exit as leave:
+        code = leave.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        errors.print("interrupted; run the same command with --resume to go on", style="yellow")
+        code = INTERRUPTED
+    except ClusterError as error:
+        code = _fail(errors, error, NO_CLUSTER)
+    except (CheckpointError, ValueError, OSError) as error:
+        code = _fail(errors, error, BAD_INPUT)
+    except Exception as error:
+        usage = getattr(error, "format_message", None)
+        if usage is None:
+            raise
+        code = _fail(errors, usage(), BAD_INPUT)
+    sys.exit(code or 0)
+
+
+def _fail(errors: Console, error: Any, code: int) -> int:
+    if "--json" in sys.argv:
+        print(json.dumps({"error": str(error), "exit_code": code}))
+    errors.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+    return code

@@ -1,0 +1,91 @@
+"""``cognitive run``: files of stimuli through the pipeline."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from ..cluster import ensure_ray_initialized
+from ..core.cycle import CycleSettings
+from ..pipeline import report
+from ..pipeline.examples import example_model
+from ..pipeline.run import Advance, RunRequest, run
+from .choices import OnError
+
+
+def command(
+    files: Annotated[list[Path], typer.Argument(help="JSONL, CSV or Parquet files of stimuli.", metavar="FILE…")],
+    model: Annotated[Path | None, typer.Option(help="Generative model (YAML or NPZ); the umbrella example if left out.")] = None,
+    out: Annotated[Path, typer.Option(help="Directory for results, rejects, summary and picture.")] = Path("results"),
+    address: Annotated[str | None, typer.Option(help="Ray cluster; embedded Ray if none is named or running.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
+    on_error: Annotated[OnError, typer.Option(help="What a bad record does: stop the run, or go to rejects.jsonl.")] = OnError.fail,
+    shards: Annotated[int | None, typer.Option(min=1, help="Actors; one per CPU of the cluster if left out.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    precision: Annotated[float, typer.Option(min=0.0, help="Policy precision at baseline.")] = 4.0,
+    gate: Annotated[bool, typer.Option("--gate", help="Only what the workspace broadcasts reaches inference.")] = False,
+    time_scale: Annotated[float, typer.Option(min=1e-12, help="Seconds of the mind per second of the stimuli.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the random generator.")] = 0,
+    commit_seconds: Annotated[float, typer.Option(min=0.0, help="Work that a crash may cost at most.")] = 10.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Run stimuli through the cognitive pipeline, in order for every agent."""
+    request = RunRequest(
+        paths=files,
+        model=model or example_model(),
+        out=out,
+        on_error=on_error.value,
+        resume=resume,
+        settings=CycleSettings(precision=precision, gate=gate, time_scale=time_scale, seed=seed),
+        shards=shards,
+        device=device,
+        commit_seconds=commit_seconds,
+    )
+    console = Console(stderr=True, quiet=as_json)
+    with console.status("connecting to Ray"):
+        ensure_ray_initialized(address)
+    with _bar(console) as bar:
+        task = bar.add_task("stimuli", total=None, rejects=0)
+
+        def show(advance: Advance) -> None:
+            bar.update(task, completed=advance.done, total=advance.total, rejects=advance.rejects)
+
+        summary = run(request, show)
+    picture = report.draw(out) if summary["results"] else None
+    if as_json:
+        print(json.dumps(summary))
+        return
+    _print(Console(), summary, out, picture)
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("[progress.description]{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rejects]} rejected"),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+def _print(console: Console, summary: dict[str, Any], out: Path, picture: Path | None) -> None:
+    figures = Table("figure", "mean", "lowest", "highest", title=f"{summary['model']}: {summary['agents']} agents")
+    for name, x in summary["figures"].items():
+        figures.add_row(name.replace("_", " "), *(f"{x[k]:.3f}" for k in ("mean", "min", "max")))
+    console.print(figures)
+    for name, share in summary["broadcast"].items():
+        console.print(f"broadcast {name}: {share:.1%} of stimuli")
+    for factor, taken in summary["actions"].items():
+        console.print(f"action {factor}: " + ", ".join(f"{name} {count:,}" for name, count in taken.items()))
+    console.print(
+        f"records {summary['records']:,} = results {summary['results']:,} + rejects {summary['rejects']:,}"
+        f" in {summary['seconds']:.1f} s ({summary['stimuli_per_second']:,.0f} stimuli/s)"
+    )
+    console.print(f"results {out / 'results.parquet'}" + (f", picture {picture}" if picture else ""))

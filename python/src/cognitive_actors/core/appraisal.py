@@ -1,0 +1,164 @@
+"""What an observation means to an agent, and how that moves its neuromodulators.
+
+Appraisal reads three things off each modality: how surprising its outcome is, how much it bears on what the agent
+wants, and whether it is good or bad news. The drives turn them into impulses:
+
+    dopamine        confidence gained or lost in the chosen policy     Friston et al. 2014; Schultz 2016
+    serotonin       reward minus threat                                Daw, Kakade & Dayan 2002
+    oxytocin        good news from social modalities                   Smith & Wang 2014
+    cortisol        bad news while no policy stands out (uncontrollable threat)
+    norepinephrine  surprise beyond the surprise expected              Sales et al. 2019; Dayan & Yu 2006
+
+The gains are choices: they set how many cycles it takes to leave the baseline, and no source fixes them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from .expected_free_energy import Planner
+from .fused_tree import joint_belief
+from .inference import log_likelihood
+from .model import GenerativeModel
+from .numerics import floor, negative_entropy
+
+#: A change of log-preference by this much (nats) counts as fully relevant: e^3 is twenty times as desirable.
+PREFERENCE_SCALE = 3.0
+
+
+@dataclass(frozen=True)
+class Drives:
+    """Size of the impulse to each modulator for a full unit of what drives it."""
+
+    dopamine: float = 0.3
+    serotonin: float = 0.05
+    oxytocin: float = 0.1
+    cortisol: float = 0.1
+    norepinephrine: float = 0.2
+
+    @classmethod
+    def none(cls) -> Drives:
+        """Modulators that only outside impulses move."""
+        return cls(0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Appraisal:
+    """Per agent and modality, each (agents, modalities), zero where nothing was observed.
+
+    surprise: -ln P(o) under the prediction; expected_surprise: its expectation H[P(o)]; bayesian_surprise:
+    KL[posterior || prior] of the modality's own evidence (Itti & Baldi 2009, Vision Res 49:1295); relevance in
+    [0, 1]: how far that evidence moves the best value within reach; valence in [-1, 1]: whether the outcome itself
+    is wanted; observed, social: bool.
+    """
+
+    surprise: Tensor
+    expected_surprise: Tensor
+    bayesian_surprise: Tensor
+    relevance: Tensor
+    valence: Tensor
+    observed: Tensor
+    social: Tensor
+
+
+class Appraiser:
+    """Appraises observations under one model's goals."""
+
+    def __init__(self, model: GenerativeModel) -> None:
+        self.goals = replace(model, horizon=1, E=model.E.new_full((1, math.prod(model.num_actions)), 1.0))
+        self.value = Planner(self.goals, state_information_gain=False)
+        self.social = torch.tensor([m.social for m in model.modalities], device=model.device)
+
+    @torch.inference_mode()
+    def __call__(
+        self, model: GenerativeModel, prior: tuple[Tensor, ...], observations: tuple[Tensor, ...]
+    ) -> Appraisal:
+        """Compare outcomes with what the prior predicted. Shapes as in ``infer_states``; ``model`` may be modulated."""
+        n = len(observations[0])
+        prior = tuple(q.expand(n, -1) for q in prior)
+        evidence = [_weigh(model, m, prior, o) for m, o in enumerate(observations)]
+        observed = torch.stack([o >= 0 for o in observations], dim=1)
+        parts = [
+            torch.stack([e.surprise for e in evidence], dim=1),
+            torch.stack([e.expected_surprise for e in evidence], dim=1),
+            torch.stack([e.bayesian_surprise for e in evidence], dim=1),
+            self._relevance(prior, [e.beliefs for e in evidence]),
+            torch.stack([_valence(model, m, o) for m, o in enumerate(observations)], dim=1),
+        ]
+        return Appraisal(*(x * observed for x in parts), observed=observed, social=self.social.expand_as(observed))
+
+    def _relevance(self, prior: tuple[Tensor, ...], posteriors: list[tuple[Tensor, ...]]) -> Tensor:
+        """How far each modality's evidence moves the value of the best next action, in units of PREFERENCE_SCALE."""
+        n = len(prior[0])
+        beliefs = tuple(torch.cat([q, *(p[f] for p in posteriors)]) for f, q in enumerate(prior))
+        best = self.value.expected_free_energy(beliefs).amin(dim=1).view(-1, n)
+        return ((best[1:] - best[0]).abs() / PREFERENCE_SCALE).clamp_max(1).T
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What one modality says by itself. Figures (agents,); beliefs[f]: (agents, states_f)."""
+
+    surprise: Tensor
+    expected_surprise: Tensor
+    bayesian_surprise: Tensor
+    beliefs: tuple[Tensor, ...]
+
+
+def _weigh(model: GenerativeModel, m: int, prior: tuple[Tensor, ...], o: Tensor) -> _Evidence:
+    factors = model.modalities[m].factors
+    n = len(o)
+    joint = joint_belief(tuple(prior[f] for f in factors))
+    A = model.A[m].flatten(2)
+    predicted = joint @ A[0].T if A.shape[0] == 1 else torch.bmm(A, joint[:, :, None])[:, :, 0]
+    log_l = log_likelihood(model, m, o).reshape(n, -1)
+    weighted = joint * log_l.exp()
+    p = weighted.sum(dim=-1).clamp_min(floor(joint))
+    surprise = -p.log()
+    posterior = weighted / p[:, None]
+    marginals = posterior.view(n, *(model.num_states[f] for f in factors))
+    beliefs = list(prior)
+    for i, f in enumerate(factors):
+        others = [1 + j for j in range(len(factors)) if j != i]
+        beliefs[f] = marginals.sum(dim=others) if others else marginals
+    return _Evidence(
+        surprise=surprise,
+        expected_surprise=-negative_entropy(predicted),
+        bayesian_surprise=((posterior * log_l).sum(dim=-1) + surprise).clamp_min(0),
+        beliefs=tuple(beliefs),
+    )
+
+
+def _valence(model: GenerativeModel, m: int, o: Tensor) -> Tensor:
+    C = model.C[m][:, 0]
+    preference = C.expand(len(o), -1).gather(1, o.clamp_min(0)[:, None])[:, 0]
+    return torch.tanh((preference - C.mean(dim=-1)) / PREFERENCE_SCALE)
+
+
+def drive(
+    drives: Drives, appraisal: Appraisal, confidence: Tensor, policy_entropy: Tensor, num_policies: int
+) -> Tensor:
+    """Impulses to the five modulators, (agents, 5) float64.
+
+    confidence: (agents,) relative change of policy precision in [-1, 1]; policy_entropy: (agents,) nats.
+    """
+    count = appraisal.observed.sum(dim=-1).clamp_min(1)
+    valence = appraisal.valence.sum(dim=-1) / count
+    social = (appraisal.valence.clamp_min(0) * appraisal.social).sum(dim=-1)
+    undecided = policy_entropy / math.log(num_policies) if num_policies > 1 else torch.zeros_like(policy_entropy)
+    # Signed: to an agent whose model is right, surprises and their absence even out and leave the baseline alone.
+    unexpected = ((appraisal.surprise - appraisal.expected_surprise).sum(dim=-1) / count).clamp(-1, 1)
+    return torch.stack(
+        [
+            drives.dopamine * confidence,
+            drives.serotonin * valence,
+            drives.oxytocin * social.clamp_max(1),
+            drives.cortisol * valence.neg().clamp_min(0) * undecided,
+            drives.norepinephrine * unexpected,
+        ],
+        dim=-1,
+    ).double()

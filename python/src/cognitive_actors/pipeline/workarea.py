@@ -1,0 +1,180 @@
+"""The work area of a run: parts of results, rejects and checkpoints, until the whole is published at once.
+
+    OUT/.run/lock             held while a run writes here
+    OUT/.run/progress.json    what is committed: replaced atomically, everything else follows from it
+    OUT/.run/part-*.parquet   results, one file per chunk
+    OUT/.run/rejects.jsonl    rejected records
+    OUT/.run/state-*.npz      the state of all agents where the next chunk begins
+
+Results of an earlier run in OUT stay untouched until a new run is complete.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+
+from ..files.batch import Reject
+from ..files.checkpoint import load_arrays, save_arrays
+from ..files.errors import InputError
+from ..files.results import append_rejects, concatenate, write_json, write_part
+
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What of a run is committed. position: records read; parts: chunks written; reject_bytes: length of the log."""
+
+    position: int = 0
+    parts: int = 0
+    results: int = 0
+    rejects: int = 0
+    reject_bytes: int = 0
+    state: str | None = None
+
+
+class WorkArea:
+    """The directory of one run, locked against a second one. Use it in a ``with`` statement."""
+
+    def __init__(self, out: Path, fingerprint: Mapping[str, Any], *, resume: bool) -> None:
+        """``fingerprint``: what the run is made of; a resumed run must have the same one.
+
+        Raises InputError if OUT cannot be written, another run is writing there, or there is a run to resume but of
+        other input. With ``resume`` and nothing to resume, a run begins from the start.
+        """
+        self.out, self.directory = out, out / ".run"
+        self.fingerprint = json.loads(json.dumps(dict(fingerprint)))
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self._lock = open(self.directory / "lock", "a+")  # noqa: SIM115 (held until close)
+        except OSError as error:
+            raise InputError(f"{out}: {error.strerror or error}; write a directory that can be written") from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise InputError(f"{out}: another run is writing there; wait for it, or write another --out") from None
+        self.committed = Progress()
+        if resume:
+            self._resume()
+        else:
+            self._empty()
+        self.current = self.committed
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._lock.close()
+
+    @property
+    def resumed(self) -> bool:
+        return self.committed.position > 0
+
+    def add(self, table: pa.Table, rejects: Sequence[Reject], position: int) -> None:
+        """Write the results and rejects of one chunk. They count only once ``commit`` has been called."""
+        write_part(self._part(self.current.parts), table)
+        length = append_rejects(self.directory / "rejects.jsonl", rejects) if rejects else self.current.reject_bytes
+        self.current = replace(
+            self.current,
+            position=position,
+            parts=self.current.parts + 1,
+            results=self.current.results + table.num_rows,
+            rejects=self.current.rejects + len(rejects),
+            reject_bytes=length,
+        )
+
+    def commit(self, state: Mapping[str, np.ndarray]) -> None:
+        """Make everything added so far the point from which a run is resumed. state: of all agents at this point."""
+        name = f"state-{self.current.position:012d}.npz"
+        save_arrays(self.directory / name, state, {"position": self.current.position})
+        before, self.current = self.committed.state, replace(self.current, state=name)
+        write_json(
+            self.directory / "progress.json",
+            {"version": _VERSION, "fingerprint": self.fingerprint, "progress": asdict(self.current)},
+        )
+        self.committed = self.current
+        if before is not None and before != name:
+            (self.directory / before).unlink(missing_ok=True)
+
+    def roll_back(self) -> None:
+        """Forget what was added after the last commit."""
+        self.current = self.committed
+        log = self.directory / "rejects.jsonl"
+        if log.exists():
+            append_rejects(log, (), keep=self.committed.reject_bytes)
+
+    def state(self) -> dict[str, np.ndarray] | None:
+        """The committed state of all agents. Raises CheckpointError if it is damaged."""
+        if self.committed.state is None:
+            return None
+        return load_arrays(self.directory / self.committed.state)[0]
+
+    def committed_parts(self) -> Iterator[Path]:
+        return (self._part(i) for i in range(self.committed.parts))
+
+    def publish(self, schema: pa.Schema, summary: Mapping[str, Any]) -> None:
+        """Put results.parquet, rejects.jsonl and summary.json in place of those of an earlier run."""
+        log = self.directory / "rejects.jsonl"
+        log.touch()
+        concatenate(list(self.committed_parts()), self.out / "results.parquet", schema=schema)
+        os.replace(log, self.out / "rejects.jsonl")
+        write_json(self.out / "summary.json", dict(summary))
+
+    def discard(self) -> None:
+        """Remove the work area: the run is complete, or not worth resuming."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _part(self, number: int) -> Path:
+        return self.directory / f"part-{number:08d}.parquet"
+
+    def _empty(self) -> None:
+        for path in self.directory.iterdir():
+            if path.name != "lock":
+                path.unlink()
+
+    def _resume(self) -> None:
+        path = self.directory / "progress.json"
+        if not path.exists():
+            self._empty()
+            return
+        try:
+            stored = json.loads(path.read_text())
+            progress, fingerprint = Progress(**stored["progress"]), stored["fingerprint"]
+            if stored["version"] != _VERSION:
+                raise ValueError(f"version {stored['version']}")
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: not the progress of a run ({error}); run again without --resume") from None
+        for name, value in self.fingerprint.items():
+            if fingerprint.get(name) != value:
+                raise InputError(
+                    f"{self.out}: the run to resume had another {name} ({fingerprint.get(name)!r}, now {value!r});"
+                    " give it the same, or run again without --resume"
+                )
+        self.committed = self.current = progress
+        self.roll_back()
+
+
+def fingerprint_file(path: Path) -> list[Any]:
+    """Name, size and a digest of the beginning and end of a file: enough to notice that it is another one."""
+    window = 65536
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        digest = hashlib.sha256(file.read(window))
+        file.seek(max(0, size - window))
+        digest.update(file.read(window))
+    return [path.name, size, digest.hexdigest()]
+
