@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from torch import Tensor
+
 from cognitive_actors.core.expected_free_energy import Planner
 from cognitive_actors.core.model import GenerativeModel
 from cognitive_actors.core.selection import policy_posterior
-from torch import Tensor
 
 from .models import GAMMA, PlanningModel
 

@@ -73,7 +73,7 @@ def planning_work(model: PlanningModel) -> Work:
         tree += sum(2 * p * s * s for p, s in zip(prefixes, model.states, strict=True))
         for a, factors in zip(model.A, model.dependencies, strict=True):
             rows, remaining = 1, math.prod(model.states[f] for f in factors)
-            for f in sorted(factors, key=lambda f, prefixes=prefixes: prefixes[f]):
+            for f in sorted(factors, key=prefixes.__getitem__):
                 rows *= prefixes[f]
                 tree += 2 * rows * remaining * (a.shape[0] + 1)
                 remaining //= model.states[f]

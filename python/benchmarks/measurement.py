@@ -1,9 +1,10 @@
-"""One model, measured in a process of its own: ``python -m benchmarks.measurement MODEL --threads N``.
+"""One model, measured in a process of its own: ``python -m benchmarks.measurement MODEL``.
 
 Both sides live in this one process and take turns, block by block, so that whatever else the machine does meets
-both alike. They get the same processors: the process is pinned to N of them before JAX and torch are imported, and
-each then uses N threads. OMP_WAIT_POLICY=passive (set by the caller, since it must precede the process) keeps
-torch's threads from spinning while JAX's turn runs. Prints JSON as its last line.
+both alike. The process is pinned to ``--processors`` processors before JAX and torch are imported; JAX makes one
+thread for each of them, torch uses ``--threads``, by default one, as it does inside an actor. OMP_WAIT_POLICY=passive
+(set by the caller, since it must precede the process) keeps torch's threads from spinning in JAX's turn; JAX's sleep
+of their own accord. Prints JSON as its last line.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,6 +31,9 @@ EQUAL = {"float32": 1e-5, "float64": 1e-9}
 #: A block of calls lasts at least this long, so that the clock and the change of turns do not matter.
 BLOCK_SECONDS = 0.01
 MIN_ROUNDS = 5
+#: Where a round takes long, fewer have to do; and a call this long needs no other to warm the caches.
+FEWEST_ROUNDS = 3
+LONG_CALL = 0.1
 #: pymdp is not run where its temporaries would need more than this part of the memory that is free.
 MEMORY_SHARE = 0.5
 #: Agents that float64 is compared on.
@@ -54,25 +58,27 @@ class Measured:
 
 def take_turns(calls: Calls, seconds: float) -> tuple[dict[str, list[float]], int]:
     """Blocks of each call in turn, round after round, for about ``seconds``; seconds per call of every block."""
-    repeats = {}
+    durations = {}
     for name, call in calls.items():
         call()
         start = time.perf_counter()
         call()
-        repeats[name] = max(1, int(BLOCK_SECONDS / max(time.perf_counter() - start, 1e-7)))
+        durations[name] = time.perf_counter() - start
     times: dict[str, list[float]] = {name: [] for name in calls}
-    begin, rounds = time.perf_counter(), 0
-    while rounds < MIN_ROUNDS or time.perf_counter() - begin < seconds:
+    begin, rounds, elapsed = time.perf_counter(), 0, 0.0
+    while rounds < FEWEST_ROUNDS or elapsed < seconds or (rounds < MIN_ROUNDS and elapsed < 5 * seconds):
         # Every other round runs backwards, so that no side always follows the same one.
         for name in list(calls) if rounds % 2 == 0 else reversed(list(calls)):
-            call, count = calls[name], repeats[name]
-            # One call outside the clock: the caches hold this side's data, not the other's.
-            call()
+            call, count = calls[name], max(1, int(BLOCK_SECONDS / max(durations[name], 1e-7)))
+            # One call outside the clock: the caches still hold the other side's data.
+            if durations[name] < LONG_CALL:
+                call()
             start = time.perf_counter()
             for _ in range(count):
                 call()
             times[name].append((time.perf_counter() - start) / count)
         rounds += 1
+        elapsed = time.perf_counter() - begin
     return times, rounds
 
 
@@ -156,23 +162,26 @@ def _free_memory() -> int:
 
 
 def main() -> None:
+    """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", choices=list(planning_models()))
-    parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--batches", type=int, nargs="+", default=list(BATCHES))
+    parser.add_argument("--processors", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--agents", type=int, nargs="+", default=list(BATCHES))
     parser.add_argument("--seconds", type=float, default=3.0, help="time for each number of agents")
     arguments = parser.parse_args()
     # Before JAX and torch are imported: JAX makes as many threads as it sees processors.
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.threads])
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.processors])
     import torch
+
+    from .machine import measure_rates
 
     torch.set_num_threads(arguments.threads)
     model = planning_models()[arguments.model]
     with_pymdp = find_spec("pymdp") is not None
-    results: list[dict[str, Any]] = []
-    for agents in arguments.batches:
-        results.append(asdict(measure(model, agents, arguments.seconds, with_pymdp)))
-    print(json.dumps(results))
+    measured = [asdict(measure(model, n, arguments.seconds, with_pymdp)) for n in arguments.agents]
+    rates = [asdict(measure_rates(threads)) for threads in sorted({1, arguments.threads})]
+    print(json.dumps({"measured": measured, "rates": rates}))
 
 
 if __name__ == "__main__":

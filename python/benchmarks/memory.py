@@ -42,6 +42,7 @@ def _status(name: str) -> int:
 
 
 def main() -> None:
+    """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", choices=list(planning_models()))
     parser.add_argument("--agents", type=int, required=True)

@@ -1,10 +1,10 @@
 """The models that planning is measured on, as plain arrays that both sides are built from.
 
-    S1 .. S4      one factor of 4 states, 4 outcomes, 4 actions; horizon 1 to 4: 4 to 256 policies
-    T2, T3        a T-maze of 5 places and 2 reward conditions; horizon 2 and 3: 25 and 125 policies
-    M3            a grid of 8 by 8 places seen through noise, 5 moves; horizon 3: 125 policies
-    L1_3          two factors of 16 states, two modalities of 16 outcomes over both, 5 actions; 125 policies
-    L5_2, L5_3    the same with 5 actions for each factor; horizon 2 and 3: 625 and 15 625 policies
+S1 .. S4      one factor of 4 states, 4 outcomes, 4 actions; horizon 1 to 4: 4 to 256 policies
+T2, T3        a T-maze of 5 places and 2 reward conditions; horizon 2 and 3: 25 and 125 policies
+M3            a grid of 8 by 8 places seen through noise, 5 moves; horizon 3: 125 policies
+L1_3          two factors of 16 states, two modalities of 16 outcomes over both, 5 actions; 125 policies
+L5_2, L5_3    the same with 5 actions for each factor; horizon 2 and 3: 625 and 15 625 policies
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class PlanningModel:
 
     @property
     def policies(self) -> int:
-        return math.prod(self.actions) ** self.horizon
+        return int(math.prod(self.actions) ** self.horizon)
 
     @property
     def habits(self) -> np.ndarray:
@@ -108,7 +108,7 @@ def _grid(side: int = 8) -> PlanningModel:
             move[places.index(to), i, u] = 1
     distance = np.array([[math.dist(a, b) for a in places] for b in places])
     seen = np.exp(-(distance**2))
-    preferences = _log_softmax(-distance[-1] / 2)
+    preferences = _log_softmax(-distance[-1] / 4)
     return PlanningModel("M3", (seen / seen.sum(axis=0),), (move,), (preferences,), ((0,),), 3)
 
 
@@ -131,4 +131,5 @@ def _columns(rng: np.random.Generator, *shape: int) -> np.ndarray:
 
 def _log_softmax(x: np.ndarray) -> np.ndarray:
     x = x - x.max()
-    return x - np.log(np.exp(x).sum())
+    normalised: np.ndarray = x - np.log(np.exp(x).sum())
+    return normalised

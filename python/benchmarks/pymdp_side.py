@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +28,7 @@ Result = tuple[np.ndarray, np.ndarray]
 class Compiled:
     """One way of calling pymdp: ``call`` waits for the result; ``temporaries`` in bytes as XLA plans them."""
 
-    function: Callable[..., Any]
+    function: Any
     arguments: tuple[Any, ...]
 
     def call(self) -> None:
@@ -45,16 +45,19 @@ class Compiled:
 
 
 def agent_argument(model: PlanningModel, beliefs: tuple[np.ndarray, ...]) -> Compiled:
+    """The agent as an argument of the compiled function."""
     agent = _agent(model, len(beliefs[0]))
     return Compiled(jax.jit(lambda a, q: a.infer_policies(q)), (agent, _histories(beliefs)))
 
 
 def agent_closure(model: PlanningModel, beliefs: tuple[np.ndarray, ...]) -> Compiled:
+    """The agent as a constant of the compiled function."""
     agent = _agent(model, len(beliefs[0]))
     return Compiled(jax.jit(lambda q: agent.infer_policies(q)), (_histories(beliefs),))
 
 
 def shared_model(model: PlanningModel, beliefs: tuple[np.ndarray, ...]) -> Compiled:
+    """One model for all agents, beliefs mapped by hand."""
     policies = _agent(model, 1).policies.policy_arr
     one = partial(
         control.update_posterior_policies,
@@ -81,12 +84,6 @@ def double_precision() -> Iterator[None]:
         yield
     finally:
         jax.config.update("jax_enable_x64", before)
-
-
-def versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    return {name: version(name) for name in ("inferactively-pymdp", "jax", "jaxlib")}
 
 
 def _agent(model: PlanningModel, agents: int) -> Agent:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+
 from cognitive_actors.core.expected_free_energy import Planner, joint_state_information_gain
 from cognitive_actors.core.inference import infer_states, predict_states
 from cognitive_actors.core.learning import (
@@ -22,7 +25,6 @@ from cognitive_actors.core.learning import (
 from cognitive_actors.core.model import GenerativeModel
 from cognitive_actors.core.policies import policy_actions
 from cognitive_actors.core.selection import action_marginals, policy_posterior, select_action
-from torch import Tensor
 
 NUMBERS = np.load(Path(__file__).parents[1] / "reference" / "pymdp-1.0.4.npz")
 CASES = ("one_factor", "two_modalities", "two_factors", "t_maze", "two_controls", "changing_preferences")
@@ -49,7 +51,9 @@ class Case:
 
     @cached_property
     def model(self) -> GenerativeModel:
-        arrays = {label: self.series(f"model/{label}") for label in ("A", "B", "C", "D", "pA", "pB", "pD")}
+        arrays: dict[str, Any] = {
+            label: self.series(f"model/{label}") for label in ("A", "B", "C", "D", "pA", "pB", "pD")
+        }
         return GenerativeModel.from_arrays(
             **arrays,
             E=self("model/E"),
@@ -65,7 +69,8 @@ class Case:
 
 @pytest.fixture(params=[torch.float64, torch.float32], ids=["float64", "float32"])
 def dtype(request: pytest.FixtureRequest) -> torch.dtype:
-    return request.param
+    chosen: torch.dtype = request.param
+    return chosen
 
 
 @pytest.fixture(params=CASES)
@@ -148,7 +153,7 @@ def test_one_model_per_agent(case: Case) -> None:
     """The same numbers when every agent brings arrays of its own."""
     shared = case.model
     beliefs = case.series("pymdp/beliefs_0")
-    arrays = {
+    arrays: dict[str, Any] = {
         label: [x.expand(len(beliefs[0]), *x.shape[1:]) for x in getattr(shared, label)]
         for label in ("A", "B", "C", "D", "pA", "pB")
     }

@@ -59,12 +59,16 @@ def models(draw: st.DrawFn) -> GenerativeModel:
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     agents = draw(st.sampled_from([1, 1, 3]))
 
+    # Texts that YAML would take for something else, besides any others.
+    texts = st.sampled_from(["1e5", "0E0", "yes", "null", "1_0", "2012-01-01", "<<", "=", "~", "stay", "1:30"])
+
     def names(n: int) -> tuple[str, ...]:
-        return tuple(draw(st.lists(st.text(min_size=1, max_size=6), min_size=n, max_size=n, unique=True)))
+        name = texts | st.text(min_size=1, max_size=6)
+        return tuple(draw(st.lists(name, min_size=n, max_size=n, unique=True)))
 
     def distribution(*shape: int) -> np.ndarray:
         x = rng.gamma(0.3, size=(agents, *shape)) + 1e-12
-        return x / x.sum(axis=1, keepdims=True)
+        return np.asarray(x / x.sum(axis=1, keepdims=True))
 
     labels = names(draw(st.integers(1, 3)))
     factors = [
@@ -167,7 +171,11 @@ def test_counts_are_shaped_as_the_probabilities(written: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "right", "said"),
     [
-        ("[0.8, 0.2]", "[0.8, 0.3]", ["line 9", "factors[0] ('weather').transitions[0]", "sums to 1.1", "write 2 prob"]),
+        (
+            "[0.8, 0.2]",
+            "[0.8, 0.3]",
+            ["line 9", "factors[0] ('weather').transitions[0]", "sums to 1.1", "write 2 prob"],
+        ),
         ("[0.8, 0.2]", "[0.8, 0.1, 0.1]", ["transitions[0]: 3 entries; write 2, one per next state of 'weather'"]),
         ("      - [0.8, 0.2]\n", "", ["transitions: 1 entry; write 2, one per previous state"]),
         ("[0.8, 0.2]", "[1.2, -0.2]", ["transitions[0][0]: 1.2; write a probability between 0 and 1"]),
@@ -178,9 +186,21 @@ def test_counts_are_shaped_as_the_probabilities(written: Path) -> None:
         ("keep: stay", "keep: sty", ["transitions.keep", "did you mean 'stay'?"]),
         ("keep: stay", "keep: [[1, 0]]", ["transitions.keep: 1 entry; write 2"]),
         ("depends_on: [carrying, weather]", "depends_on: [carrying, wether]", ["did you mean 'weather'?"]),
-        ("depends_on: [carrying, weather]", "depend_on: [weather]", ["line 19: modalities[0] ('comfort').depend_on: unknown key; did you mean 'depends_on'?"]),
-        ("depends_on: [carrying, weather]", "depends_on: [weather]", ["line 21", "likelihood[0]: 2 entries; write 3, one per outcome of 'comfort'"]),
-        ("soaked: -4e0", "soked: -4", ["modalities[0] ('comfort').preferences.soked: unknown key; did you mean 'soaked'?"]),
+        (
+            "depends_on: [carrying, weather]",
+            "depend_on: [weather]",
+            ["line 19: modalities[0] ('comfort').depend_on: unknown key; did you mean 'depends_on'?"],
+        ),
+        (
+            "depends_on: [carrying, weather]",
+            "depends_on: [weather]",
+            ["line 21", "likelihood[0]: 2 entries; write 3, one per outcome of 'comfort'"],
+        ),
+        (
+            "soaked: -4e0",
+            "soked: -4",
+            ["modalities[0] ('comfort').preferences.soked: unknown key; did you mean 'soaked'?"],
+        ),
         ("{heavy: -1, soaked: -4e0}", "[0, -1]", ["preferences: 2 entries; write 3, one per outcome of 'comfort'"]),
         ("{heavy: -1, soaked: -4e0}", "[[0, -1, 0]]", ["1 entry; write 2, one per step of the horizon"]),
         ("social: true", "social: 1", ["social: 1; write true or false"]),
@@ -283,7 +303,10 @@ def test_unreadable_files_are_named(tmp_path: Path, name: str) -> None:
 
 def test_names_that_could_not_be_read_back_are_not_written(tmp_path: Path, model: GenerativeModel) -> None:
     twice = GenerativeModel.from_arrays(
-        [np.eye(2)], [np.eye(2)[:, :, None]], factors=[Factor("s", ("a", "a"))], modalities=[Modality("o", ("x", "y"), (0,))]
+        [np.eye(2)],
+        [np.eye(2)[:, :, None]],
+        factors=[Factor("s", ("a", "a"))],
+        modalities=[Modality("o", ("x", "y"), (0,))],
     )
     with pytest.raises(ModelError, match="states of factor 's'"):
         save_model(twice, tmp_path / "model.yaml")

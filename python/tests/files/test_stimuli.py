@@ -79,8 +79,8 @@ REASONS = [
     "not an object",
     'no "observation"',
     "NaN is not JSON; write a finite number",
-    'unknown modulator "dopamin"; did you mean \'dopamine\'?',
-    'unknown modality "wheather"; did you mean \'weather\'?',
+    "unknown modulator \"dopamin\"; did you mean 'dopamine'?",
+    "unknown modality \"wheather\"; did you mean 'weather'?",
     "'weather' is 5, out of range; write a number from 0 to 4",
     "no outcome \"reign\"; did you mean 'rain'?",
     "'weather' is true; write the name of an outcome",
@@ -135,7 +135,7 @@ def test_a_malformed_record_is_rejected_alone(jsonl: Path, model: GenerativeMode
     assert reject.text == record[:2000]
 
 
-GOOD = '{"observation": {"wind": 1}}'.encode()
+GOOD = b'{"observation": {"wind": 1}}'
 
 
 @given(
@@ -155,16 +155,18 @@ def test_no_bytes_cost_a_good_record(
     end: bytes,
     mark: bytes,
 ) -> None:
-    text = end.join(lines)
+    content = mark + end.join(lines)
     path = tmp_path_factory.mktemp("stimuli") / "records.jsonl"
-    path.write_bytes(mark + text)
-    numbered = [(i, line.strip()) for i, line in enumerate(text.split(b"\n"), 1)]
-    records = [(i, line) for i, line in numbered if line.removeprefix(b"\xef\xbb\xbf" if i == 1 else b"")]
+    path.write_bytes(content)
+    numbered = enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1)
+    records = [(i, line.strip()) for i, line in numbered if line.strip()]
     batches = list(read_stimuli([path], model, chunk=chunk, skip=skip))
     assert count_stimuli([path], model) == len(records)
     assert columns(batches)["line"] == [i for i, line in records[skip:] if line == GOOD]
     assert [r.line for b in batches for r in b.rejects] == [i for i, line in records[skip:] if line != GOOD]
-    assert [b.start for b in batches] == list(range(min(skip, len(records)), len(records), chunk))
+    # The chunks are cut where they would be without a skip.
+    cuts = [start for start in range(len(records)) if start == skip or (start > skip and start % chunk == 0)]
+    assert [b.start for b in batches] == cuts
     assert [b.position for b in batches[:-1]] == [b.start for b in batches[1:]]
     for batch in batches:
         for reject in batch.rejects:

@@ -98,7 +98,9 @@ def infer(case: Case, observations: list[Any], prior: list[Any], **options: Any)
     return beliefs, np.asarray(info["vfe"])
 
 
-def converged(case: Case, observations: list[Any], prior: list[Any], **options: Any) -> tuple[list[jax.Array], np.ndarray]:
+def converged(
+    case: Case, observations: list[Any], prior: list[Any], **options: Any
+) -> tuple[list[jax.Array], np.ndarray]:
     """As ``infer``, after checking that one sweep less gives the same beliefs."""
     beliefs, free_energy = infer(case, observations, prior, **options)
     earlier, _ = infer(case, observations, prior, sweeps=SWEEPS - 1, **options)
@@ -108,11 +110,13 @@ def converged(case: Case, observations: list[Any], prior: list[Any], **options: 
     return beliefs, free_energy
 
 
-def joint_posterior(case: Case, observations: list[np.ndarray], prior: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def joint_posterior(
+    case: Case, observations: list[np.ndarray], prior: list[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
     """P(s | o) over every joint state (N, S_0, S_1, ...), and -ln P(o) (N,)."""
     posteriors, surprises = [], []
     for n in range(case.agents):
-        joint = np.ones(())
+        joint: np.ndarray = np.ones(())
         for p in prior:
             joint = np.multiply.outer(joint, p[n])
         for A, factors, o in zip(case.A, case.dependencies, observations, strict=True):

@@ -51,7 +51,8 @@ class Case:
 def log_softmax(x: np.ndarray) -> np.ndarray:
     """ln softmax over the last axis."""
     x = x - x.max(axis=-1, keepdims=True)
-    return x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
+    normalised: np.ndarray = x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
+    return normalised
 
 
 def columns(rng: np.random.Generator, *shape: int, concentration: float = 1.0) -> np.ndarray:
@@ -84,7 +85,7 @@ def complete(
         name=name,
         A=A,
         B=B,
-        C=C if C is not None else tuple(log_softmax(rng.normal(0, 1.5, a.shape[0])) for a in A),
+        C=C if C is not None else tuple(log_softmax(rng.normal(0, 1.5, a.shape[:1])) for a in A),
         D=D_given,
         E=columns(rng, policies) if habits else np.full(policies, 1 / policies),
         dependencies=dependencies,
@@ -131,11 +132,11 @@ def reference_cases() -> list[Case]:
     r = rng(1)
     one = complete("one_factor", r, (columns(r, 4, 4),), (columns(r, 4, 4, 3),), dependencies=((0,),), horizon=2)
     r = rng(2)
-    A = (columns(r, 3, 5), columns(r, 4, 5))
+    A: Tuples = (columns(r, 3, 5), columns(r, 4, 5))
     two = complete("two_modalities", r, A, (columns(r, 5, 5, 2),), dependencies=((0,), (0,)), horizon=2)
     r = rng(3)
     A = (columns(r, 4, 4), columns(r, 3, 4, 4, concentration=3), columns(r, 2, 4))
-    B = (columns(r, 4, 4, 3), columns(r, 4, 4, 1))
+    B: Tuples = (columns(r, 4, 4, 3), columns(r, 4, 4, 1))
     factors = complete("two_factors", r, A, B, dependencies=((0,), (0, 1), (1,)), horizon=2)
     r = rng(5)
     A = (columns(r, 3, 3, 2, concentration=3), columns(r, 2, 2))
@@ -145,9 +146,7 @@ def reference_cases() -> list[Case]:
     A = (columns(r, 3, 3), columns(r, 3, 3))
     C = tuple(log_softmax(r.normal(0, 1.5, (3, 3))) for _ in A)
     B = (columns(r, 3, 3, 2),)
-    habits = complete(
-        "changing_preferences", r, A, B, dependencies=((0,), (0,)), horizon=3, C=C, habits=True
-    )
+    habits = complete("changing_preferences", r, A, B, dependencies=((0,), (0,)), horizon=3, C=C, habits=True)
     return [one, two, factors, t_maze(rng(4)), controls, habits]
 
 

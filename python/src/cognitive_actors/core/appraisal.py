@@ -3,8 +3,9 @@
 Appraisal reads three things off each modality: how surprising its outcome is, how much it bears on what the agent
 wants, and whether it is good or bad news. The drives turn them into impulses:
 
-    dopamine        confidence gained or lost in the chosen policy     Friston et al. 2014; Schultz 2016
-    serotonin       reward minus threat                                Daw, Kakade & Dayan 2002
+    dopamine        prospects better or worse than predicted, and      Schultz 2016 (Dialogues Clin Neurosci 18:23)
+                    confidence gained or lost in the chosen policy     Friston et al. 2014
+    serotonin       good news minus bad news                           Daw, Kakade & Dayan 2002
     oxytocin        good news from social modalities                   Smith & Wang 2014
     cortisol        bad news while no policy stands out (uncontrollable threat)
     norepinephrine  surprise beyond the surprise expected              Sales et al. 2019; Dayan & Yu 2006
@@ -26,8 +27,10 @@ from .inference import log_likelihood
 from .model import GenerativeModel
 from .numerics import floor, negative_entropy
 
-#: A change of log-preference by this much (nats) counts as fully relevant: e^3 is twenty times as desirable.
+#: A log-preference this far (nats) from indifference is good or bad news in full: e^3 is twenty times as wanted.
 PREFERENCE_SCALE = 3.0
+#: A change of the best value within reach by this much (nats) is fully relevant, as one nat is of surprise.
+VALUE_SCALE = 1.0
 
 
 @dataclass(frozen=True)
@@ -92,11 +95,23 @@ class Appraiser:
         return Appraisal(*(x * observed for x in parts), observed=observed, social=self.social.expand_as(observed))
 
     def _relevance(self, prior: tuple[Tensor, ...], posteriors: list[tuple[Tensor, ...]]) -> Tensor:
-        """How far each modality's evidence moves the value of the best next action, in units of PREFERENCE_SCALE."""
+        """How far each modality's evidence by itself moves the value within reach, in units of VALUE_SCALE."""
         n = len(prior[0])
         beliefs = tuple(torch.cat([q, *(p[f] for p in posteriors)]) for f, q in enumerate(prior))
-        best = self.value.expected_free_energy(beliefs).amin(dim=1).view(-1, n)
-        return ((best[1:] - best[0]).abs() / PREFERENCE_SCALE).clamp_max(1).T
+        value = self._value(beliefs).view(-1, n)
+        return ((value[1:] - value[0]).abs() / VALUE_SCALE).clamp_max(1).T
+
+    @torch.inference_mode()
+    def prospects(self, prior: tuple[Tensor, ...], beliefs: tuple[Tensor, ...]) -> Tensor:
+        """The reward prediction error of an inference: how much better the best within reach became, in [-1, 1].
+
+        prior[f], beliefs[f]: (agents, states_f) before and after -> (agents,).
+        """
+        return ((self._value(beliefs) - self._value(prior)) / VALUE_SCALE).clamp(-1, 1)
+
+    def _value(self, beliefs: tuple[Tensor, ...]) -> Tensor:
+        """Expected log-preference after the best next action, (agents,) nats."""
+        return -self.value.expected_free_energy(beliefs).amin(dim=1)
 
 
 @dataclass(frozen=True)
@@ -140,24 +155,30 @@ def _valence(model: GenerativeModel, m: int, o: Tensor) -> Tensor:
 
 
 def drive(
-    drives: Drives, appraisal: Appraisal, confidence: Tensor, policy_entropy: Tensor, num_policies: int
+    drives: Drives,
+    appraisal: Appraisal,
+    prospects: Tensor,
+    confidence: Tensor,
+    policy_entropy: Tensor,
+    num_policies: int,
 ) -> Tensor:
     """Impulses to the five modulators, (agents, 5) float64.
 
-    confidence: (agents,) relative change of policy precision in [-1, 1]; policy_entropy: (agents,) nats.
+    prospects: (agents,) as of :meth:`Appraiser.prospects`; confidence: (agents,) relative change of policy precision
+    in [-1, 1]; policy_entropy: (agents,) nats.
     """
     count = appraisal.observed.sum(dim=-1).clamp_min(1)
-    valence = appraisal.valence.sum(dim=-1) / count
+    news = (prospects + appraisal.valence.sum(dim=-1)).clamp(-1, 1)
     social = (appraisal.valence.clamp_min(0) * appraisal.social).sum(dim=-1)
     undecided = policy_entropy / math.log(num_policies) if num_policies > 1 else torch.zeros_like(policy_entropy)
     # Signed: to an agent whose model is right, surprises and their absence even out and leave the baseline alone.
     unexpected = ((appraisal.surprise - appraisal.expected_surprise).sum(dim=-1) / count).clamp(-1, 1)
     return torch.stack(
         [
-            drives.dopamine * confidence,
-            drives.serotonin * valence,
+            drives.dopamine * (prospects + confidence).clamp(-1, 1),
+            drives.serotonin * news,
             drives.oxytocin * social.clamp_max(1),
-            drives.cortisol * valence.neg().clamp_min(0) * undecided,
+            drives.cortisol * news.neg().clamp_min(0) * undecided,
             drives.norepinephrine * unexpected,
         ],
         dim=-1,

@@ -214,8 +214,10 @@ class CognitiveCycle:
             step=population.step,
         )
         policy_entropy = -negative_entropy(posterior)
+        prospects = self._appraise.prospects(population.prior, inferred.beliefs)
         modulators = self.modulators.impulse(
-            modulators, drive(self.settings.drives, appraisal, confidence, policy_entropy, model.num_policies)
+            modulators,
+            drive(self.settings.drives, appraisal, prospects, confidence, policy_entropy, model.num_policies),
         )
         after = replace(
             population,

@@ -249,7 +249,9 @@ class _TermSums:
         prefixes = [model.num_actions[f] ** step for f in controls]
         g = g.reshape(n, *(x for p in prefixes for x in (p, 1)))
         g = g.expand(n, *(x for p, r in zip(prefixes, rest, strict=True) for x in (p, r)))
-        return self.planner.tree.to_policies(g.reshape(n, *(p * r for p, r in zip(prefixes, rest, strict=True))), controls)
+        return self.planner.tree.to_policies(
+            g.reshape(n, *(p * r for p, r in zip(prefixes, rest, strict=True))), controls
+        )
 
 
 def joint_state_information_gain(model: GenerativeModel, beliefs: tuple[Tensor, ...]) -> Tensor:
@@ -298,4 +300,3 @@ def _transition_gain(weights: Tensor, previous: Tensor, level: Tensor, agents: s
 def _join_columns(columns: list[Tensor]) -> Tensor:
     batch = max(c.shape[0] for c in columns)
     return torch.cat([c.expand(batch, *[-1] * (c.dim() - 1)) for c in columns], dim=1)
-

@@ -31,7 +31,7 @@ def joint_belief(beliefs: tuple[Tensor, ...]) -> Tensor:
 def fused_work(model: GenerativeModel) -> int:
     """Multiplications per agent, which is also the number of elements of the matrix."""
     steps = math.prod(model.num_actions)
-    prefixes = sum(steps**t for t in range(1, model.horizon + 1))
+    prefixes: int = sum(steps**t for t in range(1, model.horizon + 1))
     return math.prod(model.num_states) * prefixes * (sum(model.num_outcomes) + 1)
 
 
@@ -53,6 +53,7 @@ def tree_work(model: GenerativeModel) -> int:
 
 
 def worth_fusing(model: GenerativeModel) -> bool:
+    """Whether the fused matrix is at least about as fast as the prefix tree; only a model without own arrays can be."""
     work = fused_work(model)
     return model.shared and work <= MAX_ELEMENTS and work <= 2 * tree_work(model) + SMALL_WORK
 

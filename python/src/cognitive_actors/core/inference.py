@@ -1,9 +1,9 @@
 """State inference: what the hidden states are, given an observation and a prior.
 
 Two methods. ``fixed-point`` keeps one belief per factor (mean field) and updates the factors one after the other,
-so the variational free energy never increases from sweep to sweep; updating them all at once, as is common, can
-oscillate between factors that explain the same outcome. ``joint`` is exact Bayes over the joint state and returns its
-marginals. With one factor the two are the same and take one pass.
+each to its best given the others, so the variational free energy never increases from sweep to sweep; updating them
+all at once, as is common, can oscillate between factors that explain the same outcome. ``joint`` is exact Bayes over
+the joint state and returns its marginals. With one factor the two are the same and take one pass.
 
 Source: Da Costa et al. 2020 (J Math Psychol 99:102447); coordinate ascent: Blei et al. 2017
 (J Am Stat Assoc 112:859), section 2.4.
@@ -23,7 +23,8 @@ from .numerics import safe_log
 
 Method = Literal["fixed-point", "joint"]
 
-#: An agent whose free energy fell by less than this (nats) in a sweep has converged.
+#: An agent none of whose beliefs moved by more than this in a sweep has converged. Free energy would not do: it is flat
+#: at its minimum, and stands still in the last bit while beliefs are still off by the root of that.
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-12}
 
 
@@ -49,12 +50,17 @@ def infer_states(
     """Beliefs about the present state of every agent.
 
     observations[m]: int64 (agents,) outcome numbers, -1 where the modality was not observed, or (agents, outcomes)
-    probabilities (soft evidence); prior[f]: (agents or 1, states_f), by default D.
-    Raises ValueError for an outcome that modality m does not have.
+    probabilities (soft evidence, ln P(o | s) averaged over them); prior[f]: (agents or 1, states_f), by default D.
+    max_sweeps, tolerance: ``fixed-point`` ends for an agent once a sweep moves none of its beliefs by more than
+    tolerance (a probability; by default TOLERANCE), and after max_sweeps for all.
+    Zero probabilities count as the machine epsilon of the model's precision, so that what cannot be is unlikely in the
+    extreme and an impossible outcome still has a posterior.
+    Raises ValueError for an outcome that modality m does not have, and for a number of modalities, factors or agents
+    that does not fit.
     """
-    evidence = [log_likelihood(model, m, o) for m, o in enumerate(observations)]
-    n = max(x.shape[0] for x in evidence)
     given = model.D if prior is None else prior
+    n = _agents(model, observations, given)
+    evidence = [log_likelihood(model, m, o) for m, o in enumerate(observations)]
     log_prior = [safe_log(p).expand(n, -1) for p in given]
     if method == "joint":
         return _joint(model, evidence, log_prior)
@@ -65,16 +71,36 @@ def infer_states(
     return _fixed_point(model, evidence, log_prior, max_sweeps, tolerance)
 
 
+def _agents(model: GenerativeModel, observations: Sequence[Tensor], prior: Sequence[Tensor]) -> int:
+    """How many agents there are. Raises ValueError where the arguments do not agree on it, or not with the model."""
+    for given, wanted, kind in ((observations, model.modalities, "modality"), (prior, model.factors, "factor")):
+        if len(given) != len(wanted):
+            name = "observations" if kind == "modality" else "prior"
+            raise ValueError(f"{name} has length {len(given)}; write {len(wanted)} tensors, one for each {kind}")
+    n = len(observations[0])
+    for modality, o in zip(model.modalities, observations, strict=True):
+        if len(o) != n:
+            raise ValueError(f"modality {modality.name!r} has {len(o)} observations, not {n}; write one per agent")
+    for factor, size, p in zip(model.factors, model.num_states, prior, strict=True):
+        if p.shape not in ((1, size), (n, size)):
+            raise ValueError(f"the prior of factor {factor.name!r} has shape {tuple(p.shape)}; write {(n, size)}")
+    return n
+
+
 def log_likelihood(model: GenerativeModel, modality: int, observation: Tensor) -> Tensor:
-    """ln P(o | s) for each agent's outcome: (agents, states of the modality's factors ...); zero if not observed."""
-    A = model.A[modality]
-    if observation.is_floating_point():
-        return torch.einsum("no,bo...->n...", observation, safe_log(A)) if A.shape[0] == 1 else torch.einsum(
-            "no,no...->n...", observation, safe_log(A)
-        )
+    """ln P(o | s) for each agent's outcome: (agents, states of the modality's factors ...); zero if not observed.
+
+    Observation and errors as in :func:`infer_states`.
+    """
+    A, name = model.A[modality], model.modalities[modality].name
     outcomes = A.shape[1]
+    if observation.is_floating_point():
+        if observation.dim() != 2 or observation.shape[1] != outcomes:
+            shape = (len(observation), outcomes)
+            raise ValueError(f"soft evidence of modality {name!r} has shape {tuple(observation.shape)}; write {shape}")
+        batch = "b" if A.shape[0] == 1 else "n"
+        return torch.einsum(f"no,{batch}o...->n...", observation.to(A.dtype), safe_log(A))
     if observation.numel() and not (int(observation.min()) >= -1 and int(observation.max()) < outcomes):
-        name = model.modalities[modality].name
         raise ValueError(f"an outcome of modality {name!r} is outside 0..{outcomes - 1} (-1: not observed)")
     index = observation.clamp_min(0)
     if A.shape[0] == 1:
@@ -94,46 +120,52 @@ def predict_states(model: GenerativeModel, beliefs: Sequence[Tensor], actions: T
     return tuple(_move(B, q, actions[:, f]) for f, (B, q) in enumerate(zip(model.B, beliefs, strict=True)))
 
 
+def predict_every_action(model: GenerativeModel, beliefs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The next state under each action: beliefs[f] (agents, states_f) -> for each factor (agents, actions_f, states_f)."""
+    return tuple(_moves(B, q) for B, q in zip(model.B, beliefs, strict=True))
+
+
 def _move(B: Tensor, q: Tensor, action: Tensor) -> Tensor:
-    n, states = q.shape
+    n = len(q)
     if B.shape[3] == 1:
-        return q @ B[0, :, :, 0].T if B.shape[0] == 1 else torch.bmm(B[..., 0], q[:, :, None])[:, :, 0]
+        return _moves(B, q)[:, 0]
     if B.shape[0] == 1:
         # All actions in one product: cheaper than gathering a matrix for each agent.
-        moved = (q @ B[0].permute(1, 2, 0).reshape(states, -1)).view(n, -1, states)
-        return moved[torch.arange(n, device=q.device), action]
+        return _moves(B, q)[torch.arange(n, device=q.device), action]
     chosen = B[torch.arange(n, device=q.device), :, :, action]
     return torch.bmm(chosen, q[:, :, None])[:, :, 0]
+
+
+def _moves(B: Tensor, q: Tensor) -> Tensor:
+    """q (agents, states) under every action of B (batch, next, previous, actions): (agents, actions, next)."""
+    matrix = B.permute(0, 2, 3, 1).flatten(2)
+    moved = q @ matrix[0] if B.shape[0] == 1 else torch.bmm(q[:, None, :], matrix)
+    return moved.view(len(q), B.shape[3], B.shape[1])
 
 
 def _fixed_point(
     model: GenerativeModel, evidence: list[Tensor], log_prior: list[Tensor], max_sweeps: int, tolerance: float
 ) -> StateInference:
+    if len(log_prior) == 1:
+        exact = [torch.softmax(torch.stack([*log_prior, *evidence]).sum(dim=0), dim=-1)]
+        return StateInference(tuple(exact), _free_energy(model, evidence, log_prior, exact), 1)
     q = [torch.softmax(p, dim=-1) for p in log_prior]
-    if len(q) == 1:
-        log_joint = log_prior[0] + torch.stack(torch.broadcast_tensors(*evidence)).sum(dim=0)
-        q = [torch.softmax(log_joint, dim=-1)]
-        return StateInference((q[0],), _free_energy(model, evidence, log_prior, q), 1)
-    free_energy = _free_energy(model, evidence, log_prior, q)
-    going = torch.ones_like(free_energy, dtype=torch.bool)
-    sweep = 0
-    for sweep in range(1, max_sweeps + 1):
-        new = list(q)
+    going = torch.ones(len(q[0]), dtype=torch.bool, device=q[0].device)
+    sweeps = 0
+    while sweeps < max_sweeps and bool(going.any()):
+        sweeps += 1
+        moved = torch.zeros_like(q[0][:, 0])
         for f, p in enumerate(log_prior):
             message = p
-            for m, modality in enumerate(model.modalities):
+            for x, modality in zip(evidence, model.modalities, strict=True):
                 if f in modality.factors:
-                    message = message + expectation(evidence[m], modality.factors, new, keep=f)
-            new[f] = torch.softmax(message, dim=-1)
-        after = _free_energy(model, evidence, log_prior, new)
-        # An agent that has converged is left as it is, so that its result does not depend on its neighbours.
-        better = going & (after < free_energy)
-        q = [torch.where(better[:, None], x, y) for x, y in zip(new, q, strict=True)]
-        going = better & (free_energy - after > tolerance)
-        free_energy = torch.where(better, after, free_energy)
-        if not bool(going.any()):
-            break
-    return StateInference(tuple(q), free_energy, sweep)
+                    message = message + expectation(x, modality.factors, q, keep=f)
+            new = torch.softmax(message, dim=-1)
+            moved = torch.maximum(moved, (new - q[f]).abs().amax(dim=-1))
+            # An agent that has converged is left as it is, so that its result does not depend on its neighbours.
+            q[f] = torch.where(going[:, None], new, q[f])
+        going = going & (moved > tolerance)
+    return StateInference(tuple(q), _free_energy(model, evidence, log_prior, q), sweeps)
 
 
 def expectation(x: Tensor, factors: tuple[int, ...], q: Sequence[Tensor], keep: int | None = None) -> Tensor:
@@ -151,9 +183,12 @@ def _free_energy(
     model: GenerativeModel, evidence: list[Tensor], log_prior: list[Tensor], q: Sequence[Tensor]
 ) -> Tensor:
     """F = sum_f KL[q_f || prior_f] - sum_m E_q ln P(o_m | s): complexity minus accuracy, (agents,)."""
-    complexity = sum(((safe_log(x) - p) * x).sum(dim=-1) for x, p in zip(q, log_prior, strict=True))
-    accuracy = sum(expectation(x, m.factors, q) for x, m in zip(evidence, model.modalities, strict=True))
-    return torch.as_tensor(complexity - accuracy)
+    free_energy = torch.zeros_like(q[0][:, 0])
+    for x, p in zip(q, log_prior, strict=True):
+        free_energy = free_energy + ((safe_log(x) - p) * x).sum(dim=-1)
+    for x, modality in zip(evidence, model.modalities, strict=True):
+        free_energy = free_energy - expectation(x, modality.factors, q)
+    return free_energy
 
 
 def _joint(model: GenerativeModel, evidence: list[Tensor], log_prior: list[Tensor]) -> StateInference:
@@ -162,9 +197,8 @@ def _joint(model: GenerativeModel, evidence: list[Tensor], log_prior: list[Tenso
     for f, p in enumerate(log_prior):
         total = total + p.view(n, *[s if i == f else 1 for i, s in enumerate(sizes)])
     for m, x in zip(model.modalities, evidence, strict=True):
-        ascending = sorted(range(len(m.factors)), key=lambda i, m=m: m.factors[i])
-        x = x.permute(0, *(1 + i for i in ascending))
-        total = total + x.reshape(x.shape[0], *[s if f in m.factors else 1 for f, s in enumerate(sizes)])
+        x = x.permute(0, *(1 + m.factors.index(f) for f in sorted(m.factors)))
+        total = total + x.reshape(n, *[s if f in m.factors else 1 for f, s in enumerate(sizes)])
     flat = total.flatten(1)
     posterior = torch.softmax(flat, dim=-1).view(n, *sizes)
     marginals = tuple(
@@ -172,4 +206,3 @@ def _joint(model: GenerativeModel, evidence: list[Tensor], log_prior: list[Tenso
         for f in range(len(sizes))
     )
     return StateInference(marginals, -torch.logsumexp(flat, dim=-1), 1)
-

@@ -9,6 +9,9 @@ Conventions (those of SPM and pymdp, plus one leading batch axis)
 ``E``     P(policy)          (batch, policies), habits
 ``pA, pB, pD``               Dirichlet counts, shaped as A, B, D; None where nothing is learned
 
+A model keeps A beside pA (B beside pB, D beside pD) and they may differ; an agent that learns A goes by the mean of
+pA from the start, see ``learning.with_counts``.
+
 ``batch`` is 1 where every agent shares the array and N where each agent has its own, independently per array.
 ``steps`` is 1 for preferences that hold at every future step, or the horizon.
 
@@ -27,7 +30,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .validation import ModelError, check_counts, check_distribution, check_finite, check_shape
+from .validation import ModelError, check_batch, check_counts, check_distribution, check_finite, check_shape
 
 __all__ = ["Factor", "GenerativeModel", "Modality", "ModelError"]
 
@@ -97,71 +100,57 @@ class GenerativeModel:
 
         ``batched`` says that every array already carries the leading batch axis; otherwise all are shared.
         ``C`` is given as relative log-preferences (nats) and normalised here, so that C[m] = ln softmax(C[m]);
-        missing C, D and E are uniform. ``dependencies[m]`` lists the factors of modality m; by default
-        every modality depends on every factor.
+        missing C, D and E are uniform. ``dependencies[m]`` lists the factors of modality m; by default every
+        modality depends on every factor. ``modalities`` carry their own dependencies. Missing names are numbers.
 
-        Raises ModelError, naming the array, the index and what to write, for a wrong shape, a value that is
-        not finite or negative, or a column that does not sum to one.
+        Raises ModelError, naming the array, the index and what to write, for a wrong number of arrays, a wrong
+        shape, a value that is not finite or negative, or a column that does not sum to one.
         """
-        if not A or not B:
-            raise ModelError("A and B must each hold at least one array: one A per modality, one B per factor")
-        if horizon < 1:
+        if len(A) == 0 or len(B) == 0:
+            raise ModelError("A and B must each hold at least one array: write one A per modality, one B per factor")
+        if not isinstance(horizon, int | np.integer) or horizon < 1:
             raise ModelError(f"horizon is {horizon}; write a whole number of steps, 1 or more")
-        lead = (lambda x: x) if batched else (lambda x: x[None])
-        arrays = {
-            label: [lead(_array(f"{label}[{i}]", x)) for i, x in enumerate(xs)]
-            for label, xs in {"A": A, "B": B}.items()
+        if dtype not in (torch.float32, torch.float64):
+            raise ModelError(f"dtype is {dtype}; write torch.float32 or torch.float64")
+        given = {
+            label: [_array(f"{label}[{i}]", x, batched) for i, x in enumerate(xs)]
+            for label, xs in {"A": A, "B": B, "C": C, "D": D, "pA": pA, "pB": pB, "pD": pD}.items()
+            if xs is not None
         }
-        factors = tuple(factors) if factors is not None else _default_factors(arrays["B"])
-        modalities = (
-            tuple(modalities)
-            if modalities is not None
-            else _default_modalities(arrays["A"], dependencies, len(factors))
-        )
-        _check_structure(factors, modalities, arrays["A"], arrays["B"])
-        sizes = [len(f.states) for f in factors]
+        factors = _default_factors(given["B"]) if factors is None else tuple(factors)
+        if modalities is None:
+            modalities = _default_modalities(given["A"], dependencies, len(factors))
+        elif dependencies is not None:
+            raise ModelError("dependencies are given twice; leave them out, the modalities name their factors")
+        modalities = tuple(modalities)
+        _check_numbers(given, factors, modalities)
+        _check_structure(factors, modalities, given["A"], given["B"])
+        given["C"] = _preferences(given.get("C"), modalities, horizon)
+        given["D"] = _initial(given.get("D"), factors)
+        _check_counts(given)
         policies = math.prod(len(f.actions) for f in factors) ** horizon
+        habits = np.full((1, policies), 1 / policies) if E is None else _array("E", E, batched)
+        check_shape("E", habits, (policies,), "one probability per policy")
+        check_distribution("E", habits)
+        sizes = {f"{label}[{i}]": len(x) for label, xs in given.items() for i, x in enumerate(xs)}
+        check_batch(sizes | {"E": len(habits)})
 
-        C_arrays = [
-            _log_preferences(f"C[{i}] ({m.name!r})", C[i] if C is not None else None, len(m.outcomes), horizon, batched)
-            for i, m in enumerate(modalities)
-        ]
-        D_arrays = [
-            np.full((1, n), 1 / n) if D is None else lead(_array(f"D[{i}]", D[i])) for i, n in enumerate(sizes)
-        ]
-        for i, (f, d) in enumerate(zip(factors, D_arrays, strict=True)):
-            check_shape(f"D[{i}] ({f.name!r})", d, (len(f.states),), "one probability per state")
-            check_distribution(f"D[{i}] ({f.name!r})", d)
-        E_array = np.full((1, policies), 1 / policies) if E is None else lead(_array("E", E))
-        check_shape("E", E_array, (policies,), "one probability per policy")
-        check_distribution("E", E_array)
+        def tensor(x: np.ndarray) -> Tensor:
+            return torch.as_tensor(x, dtype=dtype, device=device).contiguous()
 
-        def tensors(xs: Sequence[np.ndarray]) -> tuple[Tensor, ...]:
-            return tuple(torch.as_tensor(x, dtype=dtype, device=device).contiguous() for x in xs)
-
-        def counts(label: str, xs: Sequence[Any] | None, like: Sequence[np.ndarray]) -> tuple[Tensor, ...] | None:
-            if xs is None:
-                return None
-            if len(xs) != len(like):
-                raise ModelError(f"{label} has {len(xs)} arrays; write {len(like)}, one for each of {label[1:]}")
-            given = [lead(_array(f"{label}[{i}]", x)) for i, x in enumerate(xs)]
-            for i, (x, y) in enumerate(zip(given, like, strict=True)):
-                check_shape(f"{label}[{i}]", x, y.shape[1:], f"the shape of {label[1:]}[{i}]")
-                check_counts(f"{label}[{i}]", x)
-            return tensors(given)
-
+        arrays = {label: tuple(tensor(x) for x in xs) for label, xs in given.items()}
         return cls(
             factors=factors,
             modalities=modalities,
-            A=tensors(arrays["A"]),
-            B=tensors(arrays["B"]),
-            C=tensors(C_arrays),
-            D=tensors(D_arrays),
-            E=tensors([E_array])[0],
-            horizon=horizon,
-            pA=counts("pA", pA, arrays["A"]),
-            pB=counts("pB", pB, arrays["B"]),
-            pD=counts("pD", pD, D_arrays),
+            A=arrays["A"],
+            B=arrays["B"],
+            C=arrays["C"],
+            D=arrays["D"],
+            E=tensor(habits),
+            horizon=int(horizon),
+            pA=arrays.get("pA"),
+            pB=arrays.get("pB"),
+            pD=arrays.get("pD"),
             name=name,
         )
 
@@ -179,7 +168,8 @@ class GenerativeModel:
 
     @property
     def num_policies(self) -> int:
-        return math.prod(self.num_actions) ** self.horizon
+        policies: int = math.prod(self.num_actions) ** self.horizon
+        return policies
 
     @property
     def dependencies(self) -> tuple[tuple[int, ...], ...]:
@@ -201,7 +191,7 @@ class GenerativeModel:
     def tensors(self) -> dict[str, Tensor]:
         """Every array under a flat name: ``A_0``, ``B_1``, ..., ``E``, ``pA_0``."""
         named: dict[str, Tensor] = {"E": self.E}
-        for label in ("A", "B", "C", "D", "pA", "pB", "pD"):
+        for label in _LABELS:
             for i, x in enumerate(getattr(self, label) or ()):
                 named[f"{label}_{i}"] = x
         return named
@@ -212,20 +202,22 @@ class GenerativeModel:
         def move(xs: tuple[Tensor, ...] | None) -> tuple[Tensor, ...] | None:
             return None if xs is None else tuple(x.to(dtype=dtype, device=device) for x in xs)
 
-        return replace(
-            self,
-            E=self.E.to(dtype=dtype, device=device),
-            **{label: move(getattr(self, label)) for label in ("A", "B", "C", "D", "pA", "pB", "pD")},
-        )
+        changes: dict[str, Any] = {label: move(getattr(self, label)) for label in _LABELS}
+        return replace(self, E=self.E.to(dtype=dtype, device=device), **changes)
 
 
-def _array(label: str, value: Any) -> np.ndarray:
+_LABELS = ("A", "B", "C", "D", "pA", "pB", "pD")
+
+
+def _array(label: str, value: Any, batched: bool) -> np.ndarray:
+    """A float64 array with a leading batch axis."""
     if isinstance(value, Tensor):
-        value = value.detach().cpu().numpy()
+        value = value.detach().to("cpu", torch.float64).numpy()
     try:
         x = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ModelError(f"{label} is not a rectangular array of numbers: {error}") from None
+        raise ModelError(f"{label} is not a rectangular array of numbers ({error}); write one") from None
+    x = x if batched else x[None]
     check_finite(label, x)
     return x
 
@@ -253,24 +245,36 @@ def _default_modalities(
     if dependencies is None:
         dependencies = [range(num_factors)] * len(A)
     if len(dependencies) != len(A):
-        raise ModelError(f"dependencies has {len(dependencies)} entries; write {len(A)}, one per modality")
+        raise ModelError(f"dependencies has length {len(dependencies)}; write {len(A)}, one list for each modality")
+    for i, a in enumerate(A):
+        if a.ndim < 2:
+            raise ModelError(f"A[{i}] is a single number; write outcomes, then the states of the factors it depends on")
     return tuple(
         Modality(f"modality_{i}", tuple(f"outcome_{o}" for o in range(a.shape[1])), tuple(dependencies[i]))
         for i, a in enumerate(A)
     )
 
 
+def _check_numbers(
+    given: dict[str, list[np.ndarray]], factors: tuple[Factor, ...], modalities: tuple[Modality, ...]
+) -> None:
+    """One array for each modality or factor, and names of their own for all of those."""
+    for label, arrays in given.items():
+        kind, named = ("modality", modalities) if label[-1] in "AC" else ("factor", factors)
+        if len(arrays) != len(named):
+            raise ModelError(f"{label} has length {len(arrays)}; write {len(named)}, one array for each {kind}")
+    for kind, names in (("factor", [f.name for f in factors]), ("modality", [m.name for m in modalities])):
+        for name in names:
+            if names.count(name) > 1:
+                raise ModelError(f"two of the {kind} names are {name!r}; give each {kind} a name of its own")
+
+
 def _check_structure(
     factors: tuple[Factor, ...], modalities: tuple[Modality, ...], A: list[np.ndarray], B: list[np.ndarray]
 ) -> None:
-    for label, named, arrays in (("factor", factors, B), ("modality", modalities, A)):
-        if len(named) != len(arrays):
-            raise ModelError(f"{len(named)} {label} names for {len(arrays)} arrays; write one array for each {label}")
-        names = [x.name for x in named]
-        for name in names:
-            if names.count(name) > 1:
-                raise ModelError(f"two of the {label} names are {name!r}; give each {label} a name of its own")
     for i, (f, b) in enumerate(zip(factors, B, strict=True)):
+        if not f.states or not f.actions:
+            raise ModelError(f"factor {i} ({f.name!r}) has no states or no actions; write at least one of each")
         n = len(f.states)
         check_shape(f"B[{i}] ({f.name!r})", b, (n, n, len(f.actions)), "next state, previous state, action")
         check_distribution(f"B[{i}] ({f.name!r})", b)
@@ -280,22 +284,44 @@ def _check_structure(
                 f"modality {i} ({m.name!r}) depends on factors {list(m.factors)};"
                 f" write a list of distinct numbers between 0 and {len(factors) - 1}"
             )
+        if not m.outcomes:
+            raise ModelError(f"modality {i} ({m.name!r}) has no outcomes; write at least one")
         states = tuple(len(factors[f].states) for f in m.factors)
         meaning = "outcomes, then " + ", ".join(f"states of {factors[f].name!r}" for f in m.factors)
         check_shape(f"A[{i}] ({m.name!r})", a, (len(m.outcomes), *states), meaning)
         check_distribution(f"A[{i}] ({m.name!r})", a)
 
 
-def _log_preferences(label: str, value: Any, outcomes: int, horizon: int, batched: bool) -> np.ndarray:
-    """Relative log-preferences as ln softmax, shaped (batch, steps, outcomes)."""
-    x = np.zeros((1, 1, outcomes)) if value is None else _array(label, value)
-    if value is not None:
-        x = x if batched else x[None]
-        x = x[:, None] if x.ndim == 2 else x
-    if x.ndim != 3 or x.shape[1] not in (1, horizon) or x.shape[2] != outcomes:
-        raise ModelError(
-            f"{label} has shape {x.shape[1:]}; write {outcomes} log-preferences, one per outcome,"
-            f" or {horizon} rows of them, one per step of the horizon"
-        )
-    x = x - x.max(axis=-1, keepdims=True)
-    return x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
+def _preferences(C: list[np.ndarray] | None, modalities: tuple[Modality, ...], horizon: int) -> list[np.ndarray]:
+    """Relative log-preferences as ln softmax, each (batch, steps, outcomes)."""
+    if C is None:
+        return [np.full((1, 1, len(m.outcomes)), -math.log(len(m.outcomes))) for m in modalities]
+    normalised = []
+    for i, (m, x) in enumerate(zip(modalities, C, strict=True)):
+        outcomes = len(m.outcomes)
+        rows = x[:, None] if x.ndim == 2 else x
+        if rows.ndim != 3 or rows.shape[1] not in (1, horizon) or rows.shape[2] != outcomes:
+            raise ModelError(
+                f"C[{i}] ({m.name!r}) has shape {x.shape[1:]}; write {outcomes} log-preferences, one per outcome,"
+                f" or {horizon} rows of them, one per step of the horizon"
+            )
+        rows = rows - rows.max(axis=-1, keepdims=True)
+        normalised.append(rows - np.log(np.exp(rows).sum(axis=-1, keepdims=True)))
+    return normalised
+
+
+def _initial(D: list[np.ndarray] | None, factors: tuple[Factor, ...]) -> list[np.ndarray]:
+    if D is None:
+        return [np.full((1, len(f.states)), 1 / len(f.states)) for f in factors]
+    for i, (f, d) in enumerate(zip(factors, D, strict=True)):
+        check_shape(f"D[{i}] ({f.name!r})", d, (len(f.states),), "one probability per state")
+        check_distribution(f"D[{i}] ({f.name!r})", d)
+    return D
+
+
+def _check_counts(given: dict[str, list[np.ndarray]]) -> None:
+    """Dirichlet counts have the shape of what they are counts of."""
+    for label in ("pA", "pB", "pD"):
+        for i, x in enumerate(given.get(label, ())):
+            check_shape(f"{label}[{i}]", x, given[label[1:]][i].shape[1:], f"the shape of {label[1:]}[{i}]")
+            check_counts(f"{label}[{i}]", x)

@@ -33,9 +33,7 @@ class CrossingBounds:
     stays <= 0, a rule that fired while its margin stays >= -hysteresis.
     """
 
-    def __init__(
-        self, parameters: ModulatorParameters, rules: Sequence[ThresholdRule], device: torch.device
-    ) -> None:
+    def __init__(self, parameters: ModulatorParameters, rules: Sequence[ThresholdRule], device: torch.device) -> None:
         generator = parameters.generator()
         rows, at_rest = np.zeros((len(rules), 15)), np.zeros(len(rules))
         for i, rule in enumerate(rules):

@@ -107,9 +107,7 @@ class Neuromodulators:
         self.period = parameters.rule_period / parameters.time_scale
         self._constants: dict[torch.device, _Constants] = {}
 
-    def initial(
-        self, n: int, time: float | Tensor = 0.0, device: torch.device | str | None = None
-    ) -> ModulatorState:
+    def initial(self, n: int, time: float | Tensor = 0.0, device: torch.device | str | None = None) -> ModulatorState:
         """State of ``n`` agents at baseline, with their clocks (seconds, one number or (n,)) at ``time``."""
         clock = torch.as_tensor(time, dtype=torch.float64, device=device)
         if clock.shape not in ((), (n,)) or not clock.isfinite().all():

@@ -13,11 +13,13 @@ from .numerics import floor
 
 
 def novelty_weights(counts: Tensor) -> Tensor:
-    """Expected information gain, in nats, of one more observation of each entry.
+    """Information gain about a column of counts, in nats, of one more observation of each of its entries.
 
-    counts: (batch, outcomes, ...) Dirichlet counts -> the same shape, >= 0.
+    That is KL[Dir(alpha + one for the entry) || Dir(alpha)]. counts: (batch, outcomes, ...) -> the same shape, >= 0.
     """
-    alpha = counts.clamp_min(floor(counts))
+    # In float64: at a hundred thousand counts the weights are smaller than float32's rounding of the logarithms.
+    alpha = counts.double().clamp_min(floor(counts))
     total = alpha.sum(dim=1, keepdim=True)
     # psi(x) + 1/x = psi(x + 1): the two terms that diverge as counts vanish cancel before they are rounded.
-    return total.log() - alpha.log() + torch.digamma(alpha + 1) - torch.digamma(total + 1)
+    gain = total.log() - alpha.log() + torch.digamma(alpha + 1) - torch.digamma(total + 1)
+    return gain.clamp_min(0).to(counts.dtype)

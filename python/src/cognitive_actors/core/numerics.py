@@ -20,8 +20,3 @@ def negative_entropy(x: Tensor) -> Tensor:
     """sum of x ln x over the last axis, in nats. x: (..., outcomes) probabilities -> (...)."""
     # log then multiply: torch's xlogy and entr are not vectorised on CPU and take more than twice as long.
     return safe_log(x).mul_(x).sum(dim=-1)
-
-
-def kl_divergence(q: Tensor, p: Tensor) -> Tensor:
-    """KL[q || p] over the last axis, in nats. q, p: (..., outcomes) -> (...)."""
-    return (q * (safe_log(q) - safe_log(p))).sum(dim=-1)

@@ -1,8 +1,8 @@
 """A counter-based random generator: the number drawn depends on who draws it and when, never on the batch.
 
-``Philox(seed).uniform(agents, step, purpose)`` gives the same numbers whether a thousand agents are stepped at
-once, one by one, on one machine or on ten, and again after a retry. That is what makes online, streaming and
-batch runs equal to the bit and a repeated call harmless.
+``Philox(seed).uniform(agents, step, purpose)`` gives the same numbers, to the bit, whether a thousand agents are
+stepped at once, one by one, on one machine or on ten, and again after a retry. So chance makes no difference between
+online, streaming and batch runs, and a repeated call is harmless.
 
 Source: Salmon, Moraes, Dror and Shaw 2011, Parallel random numbers: as easy as 1, 2, 3 (SC'11): Philox4x32-10.
 """
@@ -19,6 +19,8 @@ _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
 _MASK = 0xFFFFFFFF
 _ROUNDS = 10
+#: Draws for one purpose in one step: they share a word of the counter with the purpose.
+_INDICES = 1 << 24
 
 
 class Purpose(IntEnum):
@@ -31,7 +33,7 @@ class Purpose(IntEnum):
 
 
 def philox4x32(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:
-    """Ten Philox rounds over four counters (int64 tensors of one shape, holding 32-bit words)."""
+    """Ten Philox rounds over four counters (int64 tensors of one shape, holding 32-bit words) -> four such words."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(_ROUNDS):
@@ -56,9 +58,12 @@ class Philox:
     def uniform(self, agents: Tensor, step: Tensor | int, purpose: Purpose, index: int = 0) -> Tensor:
         """Uniform numbers in [0, 1), float64, one per agent.
 
-        agents: int64 (N,), the agents' own numbers; step: int64 scalar or (N,), the agents' own step counts;
-        index: which of several draws for the same purpose.
+        agents: int64 (N,), the agents' own numbers; step: int64 scalar or (N,), the agents' own step counts (below
+        2**32, where they begin anew); index: which of several draws for the same purpose, below 2**24.
+        Raises ValueError for an index out of that range, as it would repeat the draws for another purpose.
         """
+        if not 0 <= index < _INDICES:
+            raise ValueError(f"index is {index}; write a number from 0 to {_INDICES - 1}")
         agents = agents.to(torch.int64)
         steps = torch.as_tensor(step, dtype=torch.int64, device=agents.device).expand_as(agents)
         words = philox4x32(
@@ -66,7 +71,7 @@ class Philox:
                 agents & _MASK,
                 (agents >> 32) & _MASK,
                 steps & _MASK,
-                torch.full_like(agents, (int(purpose) << 24 | index) & _MASK),
+                torch.full_like(agents, int(purpose) * _INDICES + index),
             ),
             (self.seed & _MASK, (self.seed >> 32) & _MASK),
         )

@@ -27,11 +27,18 @@ def first_actions(model: GenerativeModel) -> Tensor:
 
 
 def describe_policy(model: GenerativeModel, policy: int) -> str:
-    """A policy in words: the names of its actions, ``go left > read the cue``."""
-    base = len(first_actions(model))
+    """A policy in words: the names of its actions, ``go left > read the cue``.
+
+    policy: its number in the order of ``policy_actions``. Raises ValueError for one that does not exist.
+    """
+    if not 0 <= policy < model.num_policies:
+        raise ValueError(f"policy is {policy}; write a number from 0 to {model.num_policies - 1}")
     steps = []
-    for t in reversed(range(model.horizon)):
-        combination = first_actions(model)[policy // base**t % base].tolist()
-        names = [f.actions[u] for f, u in zip(model.factors, combination, strict=True) if f.controllable]
-        steps.append(" + ".join(names) or "none")
-    return " > ".join(steps)
+    for _ in range(model.horizon):
+        names = []
+        for factor in reversed(model.factors):
+            policy, action = divmod(policy, len(factor.actions))
+            if factor.controllable:
+                names.append(factor.actions[action])
+        steps.append(" + ".join(reversed(names)) or "none")
+    return " > ".join(reversed(steps))

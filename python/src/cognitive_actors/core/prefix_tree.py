@@ -41,12 +41,13 @@ class Readout:
     def __init__(self, model: GenerativeModel, modality: int, columns: Tensor) -> None:
         factors = model.modalities[modality].factors
         # The factor with the fewest prefixes first: the contraction then stays small as long as it can.
-        order = sorted(range(len(factors)), key=lambda i: (model.num_actions[factors[i]], -model.num_states[factors[i]]))
+        prefixes, states = model.num_actions, model.num_states
+        order = sorted(range(len(factors)), key=lambda i: (prefixes[factors[i]], -states[factors[i]]))
         self.order = tuple(factors[i] for i in order)
         self.width = columns.shape[1]
         self.batch = columns.shape[0]
-        # (batch, states of order[0], states of order[1] ... , columns)
-        self.array = columns.permute(0, *(2 + i for i in order), 1).reshape(self.batch, model.num_states[self.order[0]], -1).contiguous()
+        # (batch, states of order[0], states of order[1] ... * columns)
+        self.array = columns.permute(0, *(2 + i for i in order), 1).flatten(2).contiguous()
         # Positions of the factors in the result, to bring its axes into the model's order of factors.
         reverse = self.order[::-1]
         self.back = sorted(range(len(reverse)), key=lambda i: reverse[i])
@@ -66,10 +67,11 @@ def contract(array: Tensor, beliefs: list[Tensor], width: int) -> Tensor:
     """
     n = beliefs[0].shape[0]
     y = _rows(beliefs[0], array)
-    prefixes = [beliefs[0].shape[1]]
+    prefixes, rest = [beliefs[0].shape[1]], array.shape[2]
     for q in beliefs[1:]:
-        size = q.shape[2]
-        y = y.view(n, math.prod(prefixes), size, -1).transpose(1, 2).reshape(n, size, -1)
+        size, rows = q.shape[2], math.prod(prefixes)
+        rest //= size
+        y = y.view(n, rows, size, rest).transpose(1, 2).reshape(n, size, rows * rest)
         y = torch.bmm(q, y)
         prefixes.insert(0, q.shape[1])
     return y.view(n, *prefixes, width)
@@ -78,7 +80,7 @@ def contract(array: Tensor, beliefs: list[Tensor], width: int) -> Tensor:
 def _rows(q: Tensor, matrix: Tensor) -> Tensor:
     """q (n, rows, k) times matrix (1 or n, k, columns): one flat product where the matrix is shared."""
     if matrix.shape[0] == 1:
-        return (q.reshape(-1, q.shape[-1]) @ matrix[0]).view(q.shape[0], q.shape[1], -1)
+        return (q.reshape(-1, q.shape[-1]) @ matrix[0]).view(q.shape[0], q.shape[1], matrix.shape[2])
     return torch.bmm(q, matrix)
 
 

@@ -181,9 +181,9 @@ class GlobalWorkspace:
         return salience
 
     def advance(self, state: WorkspaceState, seconds: float | Tensor) -> WorkspaceState:
-        """Let time pass, one number or (N,): habituation of contents not held decays. Raises ValueError for a step below zero or not finite.
+        """Let time pass, one number of seconds or (N,): the habituation of contents that are not held decays.
 
-        A step that is negative by the rounding of clocks counts as zero.
+        Raises ValueError for a step that is negative (by more than the rounding of clocks) or not finite.
         """
         elapsed = torch.as_tensor(seconds, dtype=torch.float64, device=state.time.device)
         if not ((elapsed >= -_CLOCK_TOLERANCE) & (elapsed < math.inf)).all():

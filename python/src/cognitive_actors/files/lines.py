@@ -55,7 +55,7 @@ def first_line(path: Path) -> bytes:
 def decoded(lines: list[bytes], faults: Faults) -> list[str]:
     """The lines as text; those that are none come back empty and are noted."""
     try:
-        texts = b"\n".join(lines).decode().split("\n")
+        texts = b"\n".join(lines).decode().split("\n") if lines else []
     except UnicodeDecodeError:
         texts = []
         for position, line in enumerate(lines):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import IO, Any
 
 import numpy as np
@@ -12,8 +11,8 @@ from torch import Tensor
 from ..core.model import Factor, GenerativeModel
 from ..core.validation import ModelError
 from .model_arrays import VERSION
+from .yaml_text import Dumper
 
-_Dumper: Any = yaml.CSafeDumper if yaml.__with_libyaml__ else yaml.SafeDumper
 _ALONE = Factor("", ()).actions
 
 
@@ -40,7 +39,7 @@ def write_yaml(model: GenerativeModel, file: IO[bytes]) -> None:
     yaml.dump(
         document,
         file,
-        Dumper=_Dumper,
+        Dumper=Dumper,
         default_flow_style=None,
         sort_keys=False,
         allow_unicode=True,
@@ -99,17 +98,18 @@ def _matrices(factor: Factor, x: Tensor, *, shorthand: bool) -> Any:
 
 
 def _numbers(x: Tensor) -> list[Any]:
-    """The one entry of the batch as nested lists of Python floats, which YAML writes in full."""
-    numbers: list[Any] = x[0].double().cpu().tolist()
+    """The one entry of the batch as nested lists of numbers that give it back to the last bit in its own precision."""
+    values = x[0].detach().cpu().numpy()
+    exact = values.astype(np.float64)
+    if values.dtype == np.float32:
+        # 0.1 and not 0.10000000149011612, which is the same number in single precision.
+        short = values.astype(str).astype(np.float64)
+        exact = np.where(short.astype(np.float32) == values, short, exact)
+    numbers: list[Any] = exact.tolist()
     return numbers
 
 
 def _uniform(x: Tensor) -> bool:
     """Whether x (1, n) is what is made where a distribution is not written."""
-    row: Sequence[float] = _numbers(x)
-    default = np.full(len(row), 1 / len(row)).astype(_numpy_type(x))
-    return bool((np.array(row) == default.astype(np.float64)).all())
-
-
-def _numpy_type(x: Tensor) -> Any:
-    return x.new_zeros(0).cpu().numpy().dtype
+    n = x.shape[1]
+    return bool((x[0] == x.new_tensor(np.full(n, 1 / n))).all())

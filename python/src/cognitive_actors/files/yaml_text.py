@@ -13,6 +13,7 @@ import yaml
 LIMIT = 32 << 20
 _DEPTH = 32
 _Safe: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+_SafeDumper: Any = yaml.CSafeDumper if yaml.__with_libyaml__ else yaml.SafeDumper
 
 
 class YamlError(ValueError):
@@ -44,7 +45,9 @@ class Document:
                 loader.dispose()
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            raise YamlError(f"not YAML that is accepted here: {error.problem}", mark and mark.line + 1) from None
+            raise YamlError(
+                f"not YAML that is accepted here: {error.problem}", mark.line + 1 if mark else None
+            ) from None
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             if isinstance(error, YamlError):
                 raise
@@ -79,17 +82,22 @@ class _Loader(_Safe):  # type: ignore[misc]
             seen.add(str(key.value))
 
 
-# YAML 1.1 takes 1e-5 for a text, because there is no dot in it.
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
+class Dumper(_SafeDumper):  # type: ignore[misc]
+    """Writes plain data so that :class:`Document` reads the same values."""
+
+
+# YAML 1.1 takes 1e-5 for a text, because there is no dot in it. Who writes must know it too, to quote such a text.
+for _side in (_Loader, Dumper):
+    _side.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+    )
 
 
 def _check_events(text: str) -> None:
     """Refuse aliases, which can grow a small text beyond any memory, and nesting that exhausts the stack."""
     depth = 0
     for event in yaml.parse(text, Loader=_Safe):
-        line = event.start_mark.line + 1
+        line = event.start_mark.line + 1 if event.start_mark else None
         if isinstance(event, yaml.AliasEvent):
             raise YamlError(f"an alias (*{event.anchor}) stands here; write the value out", line)
         if isinstance(event, yaml.CollectionStartEvent):

@@ -13,3 +13,8 @@ def example_model() -> Path:
         if (directory / "umbrella.yaml").exists():
             return directory / "umbrella.yaml"
     raise FileNotFoundError("the example model umbrella.yaml is not installed; pass a model of your own")
+
+
+def example_stimuli() -> Path:
+    """Four years of daily weather in Seattle."""
+    return example_model().with_name("seattle-weather.jsonl")

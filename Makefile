@@ -1,0 +1,54 @@
+# make run    the main job: four years of weather through a population of agents, on embedded Ray
+# make test   formatting, types and all tests
+# make bench  the engine beside pymdp, the pipeline beside the core alone
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+OUT ?= results
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint python/constraints.txt
+
+export RAY_USAGE_STATS_ENABLED := 0
+
+.DEFAULT_GOAL := run
+.PHONY: run test check format bench clean
+
+run: $(VENV)/.installed
+	$(BIN)/cognitive run python/examples/seattle-weather.jsonl \
+	    --model python/examples/umbrella.yaml --out $(OUT) --time-scale 0.001 --salience-threshold 0.2
+
+test: check
+	$(BIN)/python -m pytest python
+
+check: $(VENV)/.tested
+	$(BIN)/ruff check python
+	$(BIN)/ruff format --check python
+	cd python && ../$(BIN)/mypy
+
+format: $(VENV)/.tested
+	$(BIN)/ruff check --fix python
+	$(BIN)/ruff format python
+
+bench: $(VENV)/.benched
+	cd python && ../$(BIN)/python -m benchmarks.planning --output ../$(OUT)/benchmarks
+	$(BIN)/cognitive bench --out $(OUT)/benchmarks
+
+clean:
+	rm -rf $(VENV) $(OUT)
+
+# The marker files are touched last: an installation that was interrupted is done again.
+$(VENV)/.installed: python/pyproject.toml python/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	    { echo "python -m venv failed; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	$(PIP) --editable python
+	@touch $@
+
+$(VENV)/.tested: $(VENV)/.installed
+	$(PIP) --editable 'python[test]'
+	@touch $@
+
+$(VENV)/.benched: $(VENV)/.installed python/benchmarks/requirements.txt
+	$(PIP) --requirement python/benchmarks/requirements.txt
+	@touch $@
