@@ -7,6 +7,7 @@ resident before it. Prints JSON as its last line.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import resource
 from pathlib import Path
@@ -17,12 +18,20 @@ from .models import planning_models
 def added_by(call: object) -> int:
     """Bytes by which the high-water mark of resident memory rises above the present while ``call`` runs."""
     assert callable(call)
+    return_free_memory()
     exact = reset_high_water()
     before = _status("VmRSS") if exact else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     result = call()
     after = _status("VmHWM") if exact else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     del result
     return max(0, after - before)
+
+
+def return_free_memory() -> None:
+    """Give freed memory back to the kernel, where the allocator can: using it again then counts as added."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def reset_high_water() -> bool:

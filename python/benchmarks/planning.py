@@ -13,6 +13,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -50,11 +51,11 @@ ENVIRONMENT = {
 Row = dict[str, Any]
 
 
-def run(module: str, *arguments: str, threads: int) -> Any:
+def run(module: str, *arguments: str, threads: int, environment: Mapping[str, str]) -> Any:
     """The JSON that a measurement in a fresh process prints last."""
     done = subprocess.run(
         [sys.executable, "-m", f"benchmarks.{module}", *arguments],
-        env={**os.environ, **ENVIRONMENT, "OMP_NUM_THREADS": str(threads)},
+        env={**os.environ, **environment, "OMP_NUM_THREADS": str(threads)},
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -69,12 +70,13 @@ def collect(models: list[str], arguments: argparse.Namespace) -> dict[str, Any]:
         print(f"{name} ...", file=sys.stderr, flush=True)
         options = ["--agents", *map(str, arguments.agents), "--seconds", str(arguments.seconds)]
         options += ["--processors", str(arguments.processors), "--threads", str(arguments.threads)]
-        found = run("measurement", name, *options, threads=arguments.threads)
+        found = run("measurement", name, *options, threads=arguments.threads, environment=ENVIRONMENT)
         for row in found["measured"]:
             report["rows"].append(row | {"rates": found["rates"]})
     for (name, agents), limit in MEMORY.items():
         if name in models and agents in arguments.agents:
-            added = run("memory", name, "--agents", str(agents), threads=1)["added_bytes"]
+            # Memory that was kept from before the call would not show: here the allocator is as it comes.
+            added = run("memory", name, "--agents", str(agents), threads=1, environment={})["added_bytes"]
             theirs = next(r for r in report["rows"] if (r["model"], r["agents"]) == (name, agents))["temporaries"]
             report["memory"].append(
                 {"model": name, "agents": agents, "added": added, "limit": limit, "pymdp": theirs.get("agent")}

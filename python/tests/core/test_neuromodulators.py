@@ -358,17 +358,18 @@ def test_skipping_looks_never_misses_a_crossing(amount: Tensor, u: Tensor) -> No
 @pytest.mark.parametrize("origin", MODULATORS)
 def test_a_rule_sees_every_peak_that_reaches_it_and_no_other(source: str, part: str, origin: str) -> None:
     """A lone deviation, where the bound on what may follow is as tight as it gets."""
-    start = Neuromodulators(OPPONENT_PROCESS).initial(1)
+    free = Neuromodulators(replace(OPPONENT_PROCESS, rules=()))
     times = torch.cat((tensor([0.25]), torch.logspace(-0.6, 5.5, 2000, dtype=torch.float64)))
-    for deviation in (impulse_vector({origin: 0.2}), impulse_vector({origin: -0.2})):
-        state = replace(start, **{part: deviation[None]})
-        peak = float(curve(Neuromodulators(replace(OPPONENT_PROCESS, rules=())), state, times, source).max())
-        if peak < 1e-6:
+    for amount in (0.2, -0.2):
+        deviation = {part: impulse_vector({origin: amount})[None]}
+        peak = float(curve(free, replace(free.initial(1), **deviation), times, source).max())
+        if peak < 0.005:
             continue
         b = OPPONENT_PROCESS.baseline[MODULATORS.index(source)]
         rules = [ThresholdRule(source, b + share * peak, "oxytocin", 0.0, hysteresis=0.2) for share in (0.95, 1.05)]
         modulators = Neuromodulators(replace(OPPONENT_PROCESS, rules=tuple(rules)))
-        assert modulators.advance(state, 3e5).armed.tolist() == [[False, True]]
+        state = modulators.advance(replace(modulators.initial(1), **deviation), 3e5)
+        assert state.armed.tolist() == [[False, True]]
 
 
 def test_what_a_rule_sends_may_pass_another_threshold_at_the_next_look() -> None:
@@ -389,5 +390,5 @@ def test_a_clock_that_rounding_left_just_before_a_look_has_reached_it() -> None:
         parts = modulators.advance(parts, 0.1)
     back = impulse_vector({"dopamine": -0.4})
     whole, parts = (modulators.advance(modulators.impulse(x, back), 0.1) for x in (whole, parts))
-    assert not whole.armed.any()
+    assert float(whole.primary[0, 4]) > 0.09, "norepinephrine was raised"
     assert_same(whole, parts)

@@ -16,11 +16,11 @@ from ..core.cycle import CycleSettings
 from ..core.expected_free_energy import Planner
 from ..core.inference import infer_states, predict_states
 from ..core.model import GenerativeModel
-from ..core.modulator_parameters import MODULATORS
 from ..core.policies import describe_policy, policy_actions
 from ..core.selection import policy_posterior
-from ..files.models import load_model
 from ..files.jsonl import parse_records
+from ..files.models import load_model
+from .levels import read_levels
 
 
 @ray.remote(num_cpus=0, max_restarts=0)
@@ -40,6 +40,8 @@ class InferenceEngineActor:
         device: str = "cpu",
     ) -> None:
         torch.set_num_threads(1)
+        if agents < 1:
+            raise ValueError(f"agents is {agents}; write 1 or more")
         self.model: GenerativeModel = load_model(model_path).to(device=device)
         self.settings = CycleSettings() if settings is None else settings
         self.baseline = torch.tensor(self.settings.modulators.baseline, dtype=torch.float64, device=device)
@@ -47,6 +49,8 @@ class InferenceEngineActor:
         self.prior = tuple(D.expand(agents, -1).clone() for D in self.model.D)
         self.beliefs = self.prior
         self.agents = agents
+        if not self.model.shared:
+            raise ValueError(f"{model_path}: has arrays of their own for several agents; write one model for all")
 
     def policies(self) -> list[str]:
         """Every policy in words, in order: "policy_0" is the first."""
@@ -83,7 +87,8 @@ class InferenceEngineActor:
         self.prior = tuple(
             torch.cat([old[:agent], new, old[agent + 1 :]]) for old, new in zip(self.prior, moved, strict=True)
         )
-        return {f.name: f.actions[u] for f, u in zip(self.model.factors, action.tolist(), strict=True) if f.controllable}
+        chosen = zip(self.model.factors, action.tolist(), strict=True)
+        return {f.name: f.actions[u] for f, u in chosen if f.controllable}
 
     def get_beliefs(self, agent: int = 0) -> dict[str, dict[str, float]]:
         """Factor -> state -> probability."""
@@ -109,7 +114,10 @@ class InferenceEngineActor:
 
     def compute_free_energies(self, levels: np.ndarray | None = None) -> np.ndarray:
         """Expected free energy of every policy for all agents: levels (agents, 5) -> (agents, policies)."""
-        given = self.baseline.expand(self.agents, -1) if levels is None else torch.tensor(levels, dtype=torch.float64)
+        every = self.baseline.expand(self.agents, -1)
+        given = every if levels is None else torch.tensor(levels, dtype=torch.float64)
+        if given.shape != every.shape or not ((given >= 0) & (given <= 1)).all():
+            raise ValueError(f"levels has shape {tuple(given.shape)}; write {tuple(every.shape)}, all between 0 and 1")
         return self._free_energies(given, self.beliefs)[0].numpy(force=True)
 
     def _evaluate(self, state: Mapping[str, float] | None, agent: int) -> tuple[Tensor, Tensor]:
@@ -127,14 +135,7 @@ class InferenceEngineActor:
     def _levels(self, state: Mapping[str, float] | None, agent: int) -> Tensor:
         if state is None and self.neurotransmitters is not None:
             state = ray.get(self.neurotransmitters.get_state.remote(agent))
-        levels = self.baseline.clone()
-        for name, value in (state or {}).items():
-            if name not in MODULATORS:
-                raise ValueError(f"state has no modulator {name!r}; write some of: {', '.join(MODULATORS)}")
-            if not 0 <= value <= 1:
-                raise ValueError(f"state gives {name} as {value}; write a level between 0 and 1")
-            levels[MODULATORS.index(name)] = value
-        return levels
+        return read_levels(state, self.baseline)
 
     def _policy(self, policy: int | str) -> int:
         count = self.model.num_policies
@@ -144,7 +145,7 @@ class InferenceEngineActor:
                 return words.index(policy)
             number = policy.removeprefix("policy_")
             policy = int(number) if number.isdecimal() else -1
-        if not 0 <= policy < count:
+        if not isinstance(policy, int) or not 0 <= policy < count:
             raise ValueError(f"there is no such policy; write a number from 0 to {count - 1}, or one of policies()")
         return policy
 

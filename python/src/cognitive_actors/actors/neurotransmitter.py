@@ -17,25 +17,29 @@ class NeurotransmitterActor:
     """Levels of dopamine, serotonin, oxytocin, cortisol and norepinephrine, with their opponent processes.
 
     agents: how many agents it holds, numbered from 0; parameters: a named set ("opponent-process", "guide") or a
-    ModulatorParameters. Time passes only when told: give ``seconds``, or call ``advance``.
+    ModulatorParameters. Time passes only when told: give ``seconds``, or call ``advance``. Every agent has its own
+    clock. Methods that raise have changed nothing.
     """
 
     def __init__(self, agents: int = 1, parameters: str | ModulatorParameters = "opponent-process") -> None:
         torch.set_num_threads(1)
+        if agents < 1:
+            raise ValueError(f"agents is {agents}; write 1 or more")
         chosen = parameter_set(parameters) if isinstance(parameters, str) else parameters
         self.modulators = Neuromodulators(chosen)
         self.state = self.modulators.initial(agents)
 
     def apply_delta(self, delta: Mapping[str, float], agent: int = 0, seconds: float = 0.0) -> dict[str, float]:
-        """Let ``seconds`` pass, add an impulse to one agent's modulators and return its state.
+        """Let ``seconds`` pass for one agent, add an impulse to its modulators and return its state.
 
-        Raises ModulatorError for an unknown modulator or a number that is not finite; nothing has changed then.
+        Raises ModulatorError for an unknown modulator, a number that is not finite or time that runs backwards.
         """
         impulse = impulse_vector(delta)
-        amount = torch.zeros(len(self.state.time), len(MODULATORS), dtype=torch.float64)
-        amount[self._checked(agent)] = impulse
-        state = self.modulators.advance(self.state, seconds) if seconds else self.state
-        self.state = self.modulators.impulse(state, amount)
+        here = torch.arange(len(self.state.time)) == self._checked(agent)
+        state = self.state
+        if seconds:
+            state = self.modulators.advance(state, torch.where(here, torch.tensor(seconds, dtype=torch.float64), 0.0))
+        self.state = self.modulators.impulse(state, impulse, where=here)
         return self.get_state(agent)
 
     def apply_deltas(self, deltas: np.ndarray, seconds: float = 0.0) -> np.ndarray:
@@ -45,7 +49,7 @@ class NeurotransmitterActor:
         return self.get_levels()
 
     def advance(self, seconds: float) -> None:
-        """Let time pass for all agents."""
+        """Let time pass for all agents. Raises ModulatorError for a step that is negative or not finite."""
         self.state = self.modulators.advance(self.state, seconds)
 
     def get_state(self, agent: int = 0) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,4 +50,4 @@ class PopulationActor:
 
     def ready(self) -> dict[str, Any]:
         """Answers once the actor can work."""
-        return {"agents": len(self.roster), "device": str(self.roster.cycle.model.device)}
+        return {"agents": len(self.roster), "device": str(self.roster.cycle.model.device), "pid": os.getpid()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,3 +25,7 @@ class SimulationActor:
     def trial(self) -> dict[str, np.ndarray]:
         """One trial of all agents; see :meth:`Simulation.trial`."""
         return self.simulation.trial()
+
+    def ready(self) -> dict[str, Any]:
+        """Answers once the actor can work."""
+        return {"agents": len(self.simulation.clock), "pid": os.getpid()}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from numbers import Real
 from typing import Any
 
 import ray
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from ..core.modulator_parameters import MODULATORS, OPPONENT_PROCESS
 from ..core.workspace import GlobalWorkspace, Signals, WorkspaceParameters, WorkspaceState
+from .levels import read_levels
 
 #: Past broadcasts kept for subscribers that ask late.
 KEPT_EVENTS = 1024
@@ -30,7 +32,7 @@ class GlobalWorkspaceActor:
 
     capacity: contents held at once; salience_threshold: for ignition, at baseline norepinephrine; neurotransmitters: a
     NeurotransmitterActor asked for the levels that set the gains (baseline without one), and ``agent``: which of its
-    agents. Every call of ``broadcast`` is one moment, ``interval`` seconds after the last.
+    agents. Every call of ``broadcast`` is one moment, ``interval`` seconds after the last. parameters: everything else.
     """
 
     def __init__(
@@ -44,7 +46,7 @@ class GlobalWorkspaceActor:
     ) -> None:
         torch.set_num_threads(1)
         base = WorkspaceParameters() if parameters is None else parameters
-        self.workspace = GlobalWorkspace(replace(base, capacity=capacity, theta0=salience_threshold))
+        self.workspace = GlobalWorkspace(replace(base.at_threshold(salience_threshold), capacity=capacity))
         self.neurotransmitters, self.agent, self.interval = neurotransmitters, agent, interval
         self.names: list[str] = []
         self.state: WorkspaceState = self.workspace.initial(1, 0)
@@ -64,13 +66,11 @@ class GlobalWorkspaceActor:
         inputs held, the most salient first, each with its ``salience``, and ``salience_max`` over all inputs.
         Raises ValueError, naming input and field, and leaves the workspace as it was.
         """
-        read = [_read(i, x) for i, x in enumerate(inputs)]
+        read = _read_all(inputs)
         ids = [x["id"] for x in read]
-        for name in ids:
-            if ids.count(name) > 1:
-                raise ValueError(f"two inputs have the id {name!r}; give each an id of its own")
         levels, baseline = self._levels(state)
-        names = self.names + [name for name in ids if name not in self.names]
+        known = set(self.names)
+        names = self.names + [name for name in ids if name not in known]
         workspace = self.workspace.advance(_widened(self.state, len(names)), self.interval)
         signals = _signals(read, names)
         salience = self.workspace.salience(workspace, signals, levels, baseline)
@@ -87,10 +87,14 @@ class GlobalWorkspaceActor:
     def subscribe(self, subscriber: Any) -> int:
         """From now on ``subscriber.on_broadcast(event)`` is called with every ignition, in order.
 
-        subscriber: an actor handle. An event is {"sequence": 1, 2, ..., "broadcast": contents}. Returns the sequence
-        number of the last ignition before the subscription.
+        subscriber: an actor handle; to subscribe twice changes nothing. An event is {"sequence": 1, 2, ...,
+        "broadcast": contents}. Returns the sequence number of the last ignition so far. Raises ValueError for an actor
+        without that method.
         """
-        self.subscribers.append(subscriber)
+        if not hasattr(subscriber, "on_broadcast"):
+            raise ValueError("the subscriber has no method on_broadcast(event); give it one, and subscribe its handle")
+        if subscriber not in self.subscribers:
+            self.subscribers.append(subscriber)
         return self.sequence
 
     def events_after(self, sequence: int = 0) -> list[dict[str, Any]]:
@@ -119,22 +123,35 @@ class GlobalWorkspaceActor:
             self._resting = torch.tensor([resting[name] for name in MODULATORS], dtype=torch.float64)
         if state is None and self.neurotransmitters is not None:
             state = ray.get(self.neurotransmitters.get_state.remote(self.agent))
-        levels = self._resting.clone()
-        for name, value in (state or {}).items():
-            if name not in MODULATORS:
-                raise ValueError(f"state has no modulator {name!r}; write some of: {', '.join(MODULATORS)}")
-            levels[MODULATORS.index(name)] = value
-        return levels[None], self._resting
+        return read_levels(state, self._resting)[None], self._resting
+
+
+def _read_all(inputs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    if isinstance(inputs, Mapping) or not isinstance(inputs, Sequence):
+        raise ValueError(f"inputs is a {type(inputs).__name__}; write a list of mappings, one for each input")
+    read = [_read(i, x) for i, x in enumerate(inputs)]
+    for name, count in Counter(x["id"] for x in read).items():
+        if count > 1:
+            raise ValueError(f"{count} inputs have the id {name!r}; give each an id of its own")
+    return read
 
 
 def _read(position: int, given: Mapping[str, Any]) -> dict[str, Any]:
     """One input's id and signals. Raises ValueError for what cannot be scored."""
+    if not isinstance(given, Mapping):
+        raise ValueError(f"input {position} is {given!r}; write a mapping such as {{'content': 'bell', 'surprise': 2}}")
 
     def number(field: str, default: float) -> float:
         value = given.get(field, default)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
             raise ValueError(f"input {position}: {field} is {value!r}; write a finite number")
         return float(value)
+
+    def flag(field: str) -> bool:
+        value = given.get(field, False)
+        if not isinstance(value, bool):
+            raise ValueError(f"input {position}: {field} is {value!r}; write True or False")
+        return value
 
     signals: dict[str, Any] = {field: number(field, default) for field, default in NUMBERS.items()}
     if "probability" in given:
@@ -149,15 +166,13 @@ def _read(position: int, given: Mapping[str, Any]) -> dict[str, Any]:
     identity = given.get("id", given.get("content"))
     if identity is None:
         raise ValueError(f"input {position} has neither id nor content; write one, so that it can be told apart")
-    return {**signals, **{flag: bool(given.get(flag, False)) for flag in FLAGS}, "id": str(identity)}
+    return {**signals, **{field: flag(field) for field in FLAGS}, "id": str(identity)}
 
 
 def _signals(read: list[dict[str, Any]], names: list[str]) -> Signals:
     place = {x["id"]: x for x in read}
     absent = {**NUMBERS, **dict.fromkeys(FLAGS, False)}
-    columns = {
-        field: [place.get(name, absent)[field] for name in names] for field in (*NUMBERS, *FLAGS)
-    }
+    columns = {field: [place.get(name, absent)[field] for name in names] for field in (*NUMBERS, *FLAGS)}
     numbers = {field: torch.tensor([columns[field]], dtype=torch.float64) for field in NUMBERS}
     flags = {field: torch.tensor([columns[field]], dtype=torch.bool) for field in FLAGS}
     return Signals(**numbers, **flags, present=torch.tensor([[name in place for name in names]], dtype=torch.bool))
@@ -169,9 +184,7 @@ def _widened(state: WorkspaceState, slots: int) -> WorkspaceState:
     def pad(x: Tensor) -> Tensor:
         return torch.cat([x, x.new_zeros(1, extra)], dim=1)
 
-    return replace(
-        state, habituation=pad(state.habituation), active=pad(state.active), strength=pad(state.strength)
-    )
+    return replace(state, habituation=pad(state.habituation), active=pad(state.active), strength=pad(state.strength))
 
 
 def _without_forgotten(names: list[str], state: WorkspaceState) -> tuple[list[str], WorkspaceState]:

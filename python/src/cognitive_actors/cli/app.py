@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 import typer
+from ray.exceptions import RaySystemError
 from rich.console import Console
 
 from ..cluster import ClusterError
@@ -41,9 +42,9 @@ def main() -> None:
     except typer.Exit as leave:
         code = leave.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        errors.print("interrupted; run the same command with --resume to go on", style="yellow")
+        errors.print("interrupted", style="yellow")
         code = INTERRUPTED
-    except ClusterError as error:
+    except (ClusterError, ConnectionError, RaySystemError) as error:
         code = _fail(errors, error, NO_CLUSTER)
     except (CheckpointError, ValueError, OSError) as error:
         code = _fail(errors, error, BAD_INPUT)

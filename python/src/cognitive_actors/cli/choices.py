@@ -1,8 +1,10 @@
 """Choices that the command line offers by name."""
 
-from enum import Enum
+from enum import StrEnum
 
 
-class OnError(str, Enum):
+class OnError(StrEnum):
+    """What a bad record does."""
+
     fail = "fail"
     skip = "skip"

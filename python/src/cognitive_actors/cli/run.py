@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ..cluster import ensure_ray_initialized
 from ..core.cycle import CycleSettings
+from ..core.workspace import WorkspaceParameters
 from ..pipeline import report
 from ..pipeline.examples import example_model
 from ..pipeline.run import Advance, RunRequest, run
@@ -21,16 +21,23 @@ from .choices import OnError
 
 def command(
     files: Annotated[list[Path], typer.Argument(help="JSONL, CSV or Parquet files of stimuli.", metavar="FILE…")],
-    model: Annotated[Path | None, typer.Option(help="Generative model (YAML or NPZ); the umbrella example if left out.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Generative model (YAML or NPZ); the umbrella example if left out.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Directory for results, rejects, summary and picture.")] = Path("results"),
     address: Annotated[str | None, typer.Option(help="Ray cluster; embedded Ray if none is named or running.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
-    on_error: Annotated[OnError, typer.Option(help="What a bad record does: stop the run, or go to rejects.jsonl.")] = OnError.fail,
+    on_error: Annotated[
+        OnError, typer.Option(help="What a bad record does: stop the run, or go to rejects.jsonl.")
+    ] = OnError.fail,
     shards: Annotated[int | None, typer.Option(min=1, help="Actors; one per CPU of the cluster if left out.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     precision: Annotated[float, typer.Option(min=0.0, help="Policy precision at baseline.")] = 4.0,
     gate: Annotated[bool, typer.Option("--gate", help="Only what the workspace broadcasts reaches inference.")] = False,
     time_scale: Annotated[float, typer.Option(min=1e-12, help="Seconds of the mind per second of the stimuli.")] = 1.0,
+    salience_threshold: Annotated[
+        float, typer.Option(min=0.0, help="Salience from which a modality is broadcast, at baseline.")
+    ] = WorkspaceParameters().theta0,
     seed: Annotated[int, typer.Option(min=0, help="Of the random generator.")] = 0,
     commit_seconds: Annotated[float, typer.Option(min=0.0, help="Work that a crash may cost at most.")] = 10.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
@@ -42,22 +49,40 @@ def command(
         out=out,
         on_error=on_error.value,
         resume=resume,
-        settings=CycleSettings(precision=precision, gate=gate, time_scale=time_scale, seed=seed),
+        settings=CycleSettings(
+            precision=precision,
+            gate=gate,
+            time_scale=time_scale,
+            seed=seed,
+            workspace=WorkspaceParameters().at_threshold(salience_threshold),
+        ),
         shards=shards,
         device=device,
         commit_seconds=commit_seconds,
+        address=address,
     )
     console = Console(stderr=True, quiet=as_json)
-    with console.status("connecting to Ray"):
-        ensure_ray_initialized(address)
-    with _bar(console) as bar:
-        task = bar.add_task("stimuli", total=None, rejects=0)
+    try:
+        with _bar(console) as bar:
+            task = bar.add_task("starting", total=None, rejects=0)
 
-        def show(advance: Advance) -> None:
-            bar.update(task, completed=advance.done, total=advance.total, rejects=advance.rejects)
+            def show(advance: Advance) -> None:
+                bar.update(
+                    task,
+                    description="stimuli",
+                    completed=advance.done,
+                    total=advance.total,
+                    rejects=advance.rejects,
+                )
 
-        summary = run(request, show)
+            summary = run(request, show)
+    except KeyboardInterrupt:
+        console.print("run the same command with --resume to go on", style="yellow")
+        raise
     picture = report.draw(out) if summary["results"] else None
+    if picture is None:
+        # That of an earlier run would not belong to these results.
+        (out / "report.png").unlink(missing_ok=True)
     if as_json:
         print(json.dumps(summary))
         return
@@ -78,7 +103,8 @@ def _bar(console: Console) -> Progress:
 def _print(console: Console, summary: dict[str, Any], out: Path, picture: Path | None) -> None:
     figures = Table("figure", "mean", "lowest", "highest", title=f"{summary['model']}: {summary['agents']} agents")
     for name, x in summary["figures"].items():
-        figures.add_row(name.replace("_", " "), *(f"{x[k]:.3f}" for k in ("mean", "min", "max")))
+        shown = ("infinite" if x[k] is None else f"{x[k]:.3f}" for k in ("mean", "min", "max"))
+        figures.add_row(name.replace("_", " "), *shown)
     console.print(figures)
     for name, share in summary["broadcast"].items():
         console.print(f"broadcast {name}: {share:.1%} of stimuli")

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from ..cluster import ensure_ray_initialized
 from ..core.cycle import CycleSettings
 from ..core.environments import ENVIRONMENTS
 from ..pipeline.simulate import SimulationRequest, simulate
@@ -22,7 +21,9 @@ def command(
     environment: Annotated[str, typer.Argument(help=f"One of {', '.join(ENVIRONMENTS)}.", metavar="ENV")],
     agents: Annotated[int, typer.Option(min=1, help="How many agents.")] = 100,
     trials: Annotated[int, typer.Option(min=1, help="Trials of each agent.")] = 10,
-    option: Annotated[list[str] | None, typer.Option(help="Of the environment, as NAME=VALUE; may be repeated.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(help="Of the environment, as NAME=VALUE; may be repeated.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Directory for results and summary.")] = Path("simulation"),
     address: Annotated[str | None, typer.Option(help="Ray cluster; embedded Ray if none is named or running.")] = None,
     shards: Annotated[int | None, typer.Option(min=1, help="Actors; one per CPU of the cluster if left out.")] = None,
@@ -35,10 +36,8 @@ def command(
     """Let agents act in an environment and report how they fare."""
     chosen = {"precision": precision, "alpha": alpha, "seed": seed}
     settings = CycleSettings.plain(**chosen) if plain else CycleSettings(**chosen)  # type: ignore[arg-type]
-    request = SimulationRequest(environment, agents, trials, out, _options(option or []), settings, shards)
+    request = SimulationRequest(environment, agents, trials, out, _options(option or []), settings, shards, address)
     console = Console(stderr=True, quiet=as_json)
-    with console.status("connecting to Ray"):
-        ensure_ray_initialized(address)
     with Progress(console=console) as bar:
         task = bar.add_task(f"{environment}, {agents} agents", total=trials)
         summary = simulate(request, lambda done: bar.update(task, completed=done))
@@ -59,7 +58,10 @@ def _options(pairs: list[str]) -> dict[str, Any]:
         name, equals, value = pair.partition("=")
         if not equals:
             raise ValueError(f"--option {pair!r} has no value; write NAME=VALUE, such as cue_validity=0.75")
-        # YAML reads numbers, booleans and lists as people write them.
-        parsed = yaml.safe_load(value)
+        try:
+            # YAML reads numbers, booleans and lists as people write them.
+            parsed = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ValueError(f"--option {pair!r} is no value ({error}); write NAME=VALUE, such as moves=20") from None
         options[name] = tuple(parsed) if isinstance(parsed, list) else parsed
     return options

@@ -6,6 +6,8 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
 
 import ray
 
@@ -15,6 +17,7 @@ from .settings import EMBEDDED, ConnectionSettings, resolve
 EMBEDDED_OBJECT_STORE = 256 * 1024 * 1024
 
 _lock = threading.Lock()
+_connected_to: str | None = None
 
 
 class ClusterError(RuntimeError):
@@ -32,18 +35,25 @@ def ensure_ray_initialized(
     """Connect this process to Ray unless it is connected already, and say to what.
 
     Settings are resolved as :mod:`cognitive_actors.cluster.settings` describes. Safe to call from several threads
-    and any number of times. num_cpus: of an embedded Ray (all cores by default); deadline: seconds to keep trying.
-    Raises ClusterError if no cluster is named or reachable, or if this process is connected in another namespace.
+    and any number of times. num_cpus: of an embedded Ray (all cores by default); deadline: seconds to keep trying to
+    reach a cluster. Raises ClusterError if no cluster is named or reachable, or if this process is connected to
+    another one or in another namespace; ValueError for an address or port that is none.
     """
+    global _connected_to
     with _lock:
         if ray.is_initialized():
-            return _check_live(namespace)
+            return _check_live(address, namespace)
         settings = resolve(address, namespace, os.environ, node_here=_node_here(), allow_embedded=allow_embedded)
         if settings is None:
             raise ClusterError(
                 "no Ray cluster is named; pass --address, set RAY_ADDRESS, or start one with `ray start --head`"
             )
-        _connect(settings, num_cpus, deadline)
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        if settings.address == EMBEDDED:
+            _embed(settings, num_cpus)
+        else:
+            _connect(settings, deadline)
+        _connected_to = settings.address
         return settings
 
 
@@ -59,58 +69,112 @@ def _node_here() -> bool:
 
     An embedded Ray of another process leaves no such file: it is that process' own and must not be joined.
     """
+    endpoint = _endpoint(_address_here())
+    return endpoint is not None and _listens(endpoint, 1.0)
+
+
+def _address_here() -> str:
     from ray._private.utils import read_ray_address
 
-    host, _, port = (read_ray_address() or "").rpartition(":")
-    if not host or not port.isdecimal():
-        return False
+    return read_ray_address() or ""
+
+
+def _endpoint(address: str) -> tuple[str, int] | None:
+    """Host and port of an address, None where it does not say them."""
+    host, _, port = address.rpartition("://")[2].partition("/")[0].rpartition(":")
+    return (host.strip("[]"), int(port)) if host and port.isdecimal() else None
+
+
+def _listens(endpoint: tuple[str, int], timeout: float) -> bool:
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=1.0):
+        with socket.create_connection(endpoint, timeout=timeout):
             return True
-    except OSError:
+    except (OSError, OverflowError):
         return False
 
 
-def _check_live(asked: str | None) -> ConnectionSettings:
-    live = get_ray_namespace()
-    if asked is not None and asked != live:
+def _check_live(address: str | None, namespace: str | None) -> ConnectionSettings:
+    live, at = get_ray_namespace(), str(ray.get_runtime_context().gcs_address)
+    if namespace is not None and namespace != live:
         raise ClusterError(
-            f"this process is connected to Ray in namespace {live!r}, not {asked!r};"
+            f"this process is connected to Ray in namespace {live!r}, not {namespace!r};"
             " call ray.shutdown() first, or ask for the namespace that is in use"
         )
-    return ConnectionSettings(ray.get_runtime_context().gcs_address, live, "the live connection")
+    if address is not None and address not in ("auto", at, _connected_to):
+        raise ClusterError(
+            f"this process is connected to Ray at {at}, not {address!r};"
+            " call ray.shutdown() first, or leave the address out"
+        )
+    return ConnectionSettings(at, live, "the live connection")
 
 
-def _connect(settings: ConnectionSettings, num_cpus: int | None, deadline: float) -> None:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    end, pause, error = time.monotonic() + deadline, 0.5, None
-    while True:
+def _embed(settings: ConnectionSettings, num_cpus: int | None) -> None:
+    def start() -> None:
+        ray.init(
+            address=EMBEDDED,
+            namespace=settings.namespace,
+            num_cpus=num_cpus,
+            include_dashboard=False,
+            object_store_memory=EMBEDDED_OBJECT_STORE,
+            log_to_driver=False,
+            logging_level="error",
+        )
+
+    try:
+        if threading.current_thread() is threading.main_thread():
+            start()
+        else:
+            _in_lasting_thread(start)
+    except (OSError, RuntimeError) as failure:
+        ray.shutdown()
+        raise ClusterError(
+            f"embedded Ray does not start: {failure}; free memory and disk (RAY_TMPDIR names the directory it writes"
+            " to), or name a cluster with --address"
+        ) from failure
+
+
+def _in_lasting_thread(work: Callable[[], None]) -> None:
+    """Call ``work`` in a thread that stays until the process ends.
+
+    The processes of an embedded Ray ask the kernel to be ended with their parent, and to Linux that is the thread.
+    """
+    outcome: Future[None] = Future()
+
+    def stay() -> None:
         try:
-            if settings.address == EMBEDDED:
-                ray.init(
-                    address="local",
-                    namespace=settings.namespace,
-                    num_cpus=num_cpus,
-                    include_dashboard=False,
-                    object_store_memory=EMBEDDED_OBJECT_STORE,
-                    log_to_driver=False,
-                    logging_level="error",
-                )
-            else:
+            outcome.set_result(work())
+        except BaseException as failure:
+            outcome.set_exception(failure)
+        else:
+            threading.Event().wait()
+
+    threading.Thread(target=stay, name="embedded Ray", daemon=True).start()
+    outcome.result()
+
+
+def _connect(settings: ConnectionSettings, deadline: float) -> None:
+    here = _address_here() if settings.address == "auto" else ""
+    endpoint = _endpoint(here or settings.address)
+    end, pause, error = time.monotonic() + deadline, 0.5, "nothing listens there"
+    while True:
+        # Where nothing listens, ray.init would try for minutes and hear of no deadline.
+        if endpoint is None or _listens(endpoint, max(0.1, min(5.0, end - time.monotonic()))):
+            try:
                 ray.init(
                     address=settings.address,
                     namespace=settings.namespace,
                     log_to_driver=False,
                     logging_level="error",
                 )
-            return
-        except (ConnectionError, TimeoutError, RuntimeError) as failure:
-            error = failure
-            ray.shutdown()
-        if time.monotonic() + pause > end:
+                return
+            except (OSError, RuntimeError) as failure:
+                error = str(failure).strip().rstrip(".")
+                ray.shutdown()
+        left = end - time.monotonic()
+        if left <= 0:
             raise ClusterError(
                 f"no Ray answers at {settings.address!r} (from {settings.source}) within {deadline:g} s: {error};"
-                " check that the head is up, that its port is open to this machine and that the token matches"
-            ) from error
-        time.sleep(pause)
+                " check that the head is up, its port open to this machine, and that RAY_AUTH_MODE and the token match"
+            )
+        time.sleep(min(pause, left))
         pause = min(2 * pause, 5.0)

@@ -1,7 +1,7 @@
 """What an observation means to an agent, and how that moves its neuromodulators.
 
 Appraisal reads three things off each modality: how surprising its outcome is, how much it bears on what the agent
-wants, and whether it is good or bad news. The drives turn them into impulses:
+wants, and whether it is good or bad news. Drives turn them into what reaches the modulators:
 
     dopamine        prospects better or worse than predicted, and      Schultz 2016 (Dialogues Clin Neurosci 18:23)
                     confidence gained or lost in the chosen policy     Friston et al. 2014
@@ -10,12 +10,15 @@ wants, and whether it is good or bad news. The drives turn them into impulses:
     cortisol        bad news while no policy stands out (uncontrollable threat)
     norepinephrine  surprise beyond the surprise expected              Sales et al. 2019; Dayan & Yu 2006
 
-The gains are choices: they set how many cycles it takes to leave the baseline, and no source fixes them.
+Dopamine and norepinephrine are phasic: they receive an impulse that decays. The other three are tonic: they receive
+an input that is held until the next cycle, so that their levels follow the rate of news and not its sum.
+The gains are choices: they set how far the levels leave their baselines, and no source fixes them.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -23,7 +26,7 @@ from torch import Tensor
 
 from .expected_free_energy import Planner
 from .fused_tree import joint_belief
-from .inference import log_likelihood
+from .inference import batch_size, log_likelihood
 from .model import GenerativeModel
 from .numerics import floor, negative_entropy
 
@@ -31,17 +34,19 @@ from .numerics import floor, negative_entropy
 PREFERENCE_SCALE = 3.0
 #: A change of the best value within reach by this much (nats) is fully relevant, as one nat is of surprise.
 VALUE_SCALE = 1.0
+#: Which modulators a drive reaches as an impulse, in the order of MODULATORS; the others as a held input.
+PHASIC = (True, False, False, False, True)
 
 
 @dataclass(frozen=True)
 class Drives:
-    """Size of the impulse to each modulator for a full unit of what drives it."""
+    """What each modulator receives for a full unit of what drives it: impulse, or held input (see :data:`PHASIC`)."""
 
     dopamine: float = 0.3
-    serotonin: float = 0.05
-    oxytocin: float = 0.1
-    cortisol: float = 0.1
-    norepinephrine: float = 0.2
+    serotonin: float = 0.3
+    oxytocin: float = 0.3
+    cortisol: float = 0.3
+    norepinephrine: float = 0.1
 
     @classmethod
     def none(cls) -> Drives:
@@ -54,9 +59,9 @@ class Appraisal:
     """Per agent and modality, each (agents, modalities), zero where nothing was observed.
 
     surprise: -ln P(o) under the prediction; expected_surprise: its expectation H[P(o)]; bayesian_surprise:
-    KL[posterior || prior] of the modality's own evidence (Itti & Baldi 2009, Vision Res 49:1295); relevance in
-    [0, 1]: how far that evidence moves the best value within reach; valence in [-1, 1]: whether the outcome itself
-    is wanted; observed, social: bool.
+    KL[posterior || prior] of the modality's own evidence (Itti & Baldi 2009, Vision Res 49:1295), all three in nats;
+    relevance in [0, 1]: how far that evidence moves the best value within reach; valence in [-1, 1]: whether the
+    outcome itself is wanted more or less than the average one; observed, social: bool.
     """
 
     surprise: Tensor
@@ -69,37 +74,54 @@ class Appraisal:
 
 
 class Appraiser:
-    """Appraises observations under one model's goals."""
+    """Appraises observations under the goals of one model: what its next action can bring it."""
 
     def __init__(self, model: GenerativeModel) -> None:
-        self.goals = replace(model, horizon=1, E=model.E.new_full((1, math.prod(model.num_actions)), 1.0))
-        self.value = Planner(self.goals, state_information_gain=False)
+        actions = math.prod(model.num_actions)
+        goals = replace(model, horizon=1, E=model.E.new_full((1, actions), 1 / actions))
+        self.value = Planner(goals, state_information_gain=False)
         self.social = torch.tensor([m.social for m in model.modalities], device=model.device)
 
     @torch.inference_mode()
     def __call__(
         self, model: GenerativeModel, prior: tuple[Tensor, ...], observations: tuple[Tensor, ...]
     ) -> Appraisal:
-        """Compare outcomes with what the prior predicted. Shapes as in ``infer_states``; ``model`` may be modulated."""
-        n = len(observations[0])
+        """Compare outcomes with what the prior predicted.
+
+        observations[m]: int64 (agents,), -1 where not observed; prior[f]: (agents or 1, states_f). ``model`` is the
+        one to perceive by, which may be modulated. Errors as in ``infer_states``.
+        """
+        n = batch_size(model, observations, prior)
+        for modality, o in zip(model.modalities, observations, strict=True):
+            if o.dtype != torch.int64:
+                raise ValueError(f"modality {modality.name!r} has {o.dtype} observations; write int64 outcome numbers")
         prior = tuple(q.expand(n, -1) for q in prior)
         evidence = [_weigh(model, m, prior, o) for m, o in enumerate(observations)]
         observed = torch.stack([o >= 0 for o in observations], dim=1)
-        parts = [
-            torch.stack([e.surprise for e in evidence], dim=1),
-            torch.stack([e.expected_surprise for e in evidence], dim=1),
-            torch.stack([e.bayesian_surprise for e in evidence], dim=1),
-            self._relevance(prior, [e.beliefs for e in evidence]),
-            torch.stack([_valence(model, m, o) for m, o in enumerate(observations)], dim=1),
-        ]
-        return Appraisal(*(x * observed for x in parts), observed=observed, social=self.social.expand_as(observed))
 
-    def _relevance(self, prior: tuple[Tensor, ...], posteriors: list[tuple[Tensor, ...]]) -> Tensor:
+        def seen(columns: Sequence[Tensor]) -> Tensor:
+            return torch.stack(list(columns), dim=1) * observed
+
+        return Appraisal(
+            surprise=seen([e.surprise for e in evidence]),
+            expected_surprise=seen([e.expected_surprise for e in evidence]),
+            bayesian_surprise=seen([e.bayesian_surprise for e in evidence]),
+            relevance=seen(self._relevance(prior, [e.beliefs for e in evidence])),
+            valence=seen([_valence(model, m, o) for m, o in enumerate(observations)]),
+            observed=observed,
+            social=self.social.expand_as(observed),
+        )
+
+    def _relevance(self, prior: tuple[Tensor, ...], posteriors: list[tuple[Tensor, ...]]) -> list[Tensor]:
         """How far each modality's evidence by itself moves the value within reach, in units of VALUE_SCALE."""
-        n = len(prior[0])
-        beliefs = tuple(torch.cat([q, *(p[f] for p in posteriors)]) for f, q in enumerate(prior))
-        value = self._value(beliefs).view(-1, n)
-        return ((value[1:] - value[0]).abs() / VALUE_SCALE).clamp_max(1).T
+        every = [prior, *posteriors]
+        if self.value.model.shared:
+            # A model that all share evaluates all these beliefs in one call.
+            together = tuple(torch.cat([q[f] for q in every]) for f in range(len(prior)))
+            before, *after = self._value(together).view(len(every), len(prior[0]))
+        else:
+            before, *after = [self._value(q) for q in every]
+        return [((value - before).abs() / VALUE_SCALE).clamp_max(1) for value in after]
 
     @torch.inference_mode()
     def prospects(self, prior: tuple[Tensor, ...], beliefs: tuple[Tensor, ...]) -> Tensor:
@@ -110,7 +132,7 @@ class Appraiser:
         return ((self._value(beliefs) - self._value(prior)) / VALUE_SCALE).clamp(-1, 1)
 
     def _value(self, beliefs: tuple[Tensor, ...]) -> Tensor:
-        """Expected log-preference after the best next action, (agents,) nats."""
+        """Expected log-preference of the outcomes of the best next action, (agents,) nats."""
         return -self.value.expected_free_energy(beliefs).amin(dim=1)
 
 
@@ -130,7 +152,7 @@ def _weigh(model: GenerativeModel, m: int, prior: tuple[Tensor, ...], o: Tensor)
     joint = joint_belief(tuple(prior[f] for f in factors))
     A = model.A[m].flatten(2)
     predicted = joint @ A[0].T if A.shape[0] == 1 else torch.bmm(A, joint[:, :, None])[:, :, 0]
-    log_l = log_likelihood(model, m, o).reshape(n, -1)
+    log_l = log_likelihood(model, m, o).flatten(1)
     weighted = joint * log_l.exp()
     p = weighted.sum(dim=-1).clamp_min(floor(joint))
     surprise = -p.log()
@@ -162,7 +184,7 @@ def drive(
     policy_entropy: Tensor,
     num_policies: int,
 ) -> Tensor:
-    """Impulses to the five modulators, (agents, 5) float64.
+    """What drives each of the five modulators, (agents, 5) float64: impulses and held inputs as PHASIC says.
 
     prospects: (agents,) as of :meth:`Appraiser.prospects`; confidence: (agents,) relative change of policy precision
     in [-1, 1]; policy_entropy: (agents,) nats.

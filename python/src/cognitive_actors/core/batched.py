@@ -70,19 +70,25 @@ def to_arrays(state: Any) -> dict[str, np.ndarray]:
 def from_arrays(like: T, arrays: Mapping[str, np.ndarray]) -> T:
     """The inverse of :func:`to_arrays`; ``like`` gives structure, types and all shapes but the number of agents.
 
-    Raises ValueError, naming the array, for one that is missing, unexpected or of another type or shape.
+    Raises ValueError, naming the array, for one that is missing, unexpected, of another type or shape, or for another
+    number of agents than the rest.
     """
     expected = dict(leaves(like))
     for name in sorted(expected.keys() ^ arrays.keys()):
         kind = "missing from" if name in expected else "unknown in"
         raise ValueError(f"array {name!r} is {kind} the stored state; it belongs to another model or version")
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for name, x in expected.items():
         stored = torch.from_numpy(np.array(arrays[name]))
-        if stored.dtype != x.dtype or stored.shape[1:] != x.shape[1:]:
+        if stored.dtype != x.dtype or stored.dim() != x.dim() or stored.shape[1:] != x.shape[1:]:
             raise ValueError(
                 f"array {name!r} is {stored.dtype} {tuple(stored.shape)} in the stored state, not {x.dtype}"
                 f" {tuple(x.shape)}; it belongs to another model"
+            )
+        first, agents = next(((f, len(t)) for f, t in tensors.items()), (name, len(stored)))
+        if len(stored) != agents:
+            raise ValueError(
+                f"array {name!r} is for {len(stored)} agents and {first!r} for {agents}; the stored state is damaged"
             )
         tensors[name] = stored.to(x.device)
     return rebuild(like, tensors)

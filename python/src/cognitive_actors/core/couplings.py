@@ -22,7 +22,6 @@ import torch
 from torch import Tensor
 
 from .model import GenerativeModel
-from .numerics import floor, safe_log
 
 DOPAMINE, SEROTONIN, OXYTOCIN, CORTISOL, NOREPINEPHRINE = range(5)
 
@@ -67,7 +66,13 @@ class Couplings:
         if not self.scale > 0:
             raise ValueError(f"scale is {self.scale}; write a level change greater than 0 that doubles a precision")
         if not 1 < self.forgetting_min <= self.forgetting_max:
-            raise ValueError("forgetting_min must be greater than 1 and at most forgetting_max (trials remembered)")
+            raise ValueError(
+                f"forgetting_min is {self.forgetting_min} and forgetting_max {self.forgetting_max};"
+                " write trials remembered, greater than 1 and in this order"
+            )
+        for name in ("forgetting_slope", "habit_gain", "depth_gain"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} is {getattr(self, name)}; write a finite number of 0 or more")
 
     @classmethod
     def none(cls) -> Couplings:
@@ -120,9 +125,7 @@ def modulation(couplings: Couplings, levels: Tensor, baseline: Tensor) -> Modula
         "planning_depth": (1 - couplings.depth_gain * cortisol).clamp_min(0),
     }
     names = [f.name for f in fields(Modulation)]
-    return Modulation(
-        **{name: on(getattr(couplings, s), factors[s]) for name, s in zip(names, SWITCHES, strict=True)}
-    )
+    return Modulation(**{name: on(getattr(couplings, s), factors[s]) for name, s in zip(names, SWITCHES, strict=True)})
 
 
 def forgetting_time(couplings: Couplings, norepinephrine: Tensor) -> Tensor:
@@ -138,6 +141,8 @@ def step_weights(half_life: float, horizon: int, factors: Modulation) -> Tensor 
     half_life h0 in steps, may be infinite -> (agents, horizon), or None where every step counts fully.
     The first step always counts in full: a discount on all steps alike would be a precision.
     """
+    if horizon == 1:
+        return None
     depth = (horizon * factors.depth).round().clamp(1, horizon)
     if half_life == float("inf") and bool((depth == horizon).all()):
         return None
@@ -161,21 +166,21 @@ def modulated_model(model: GenerativeModel, factors: Modulation) -> GenerativeMo
         )
     if not _all_one(factors.preference_precision):
         weight = factors.preference_precision.to(model.dtype)[:, None, None]
-        changes["C"] = tuple(torch.log_softmax(C * weight, dim=-1) for C in model.C)
+        changes["C"] = tuple(torch.where(weight == 1, C, torch.log_softmax(C * weight, dim=-1)) for C in model.C)
     return replace(model, **changes) if changes else model  # type: ignore[arg-type]
 
 
 def sharpen(P: Tensor, exponent: Tensor) -> Tensor:
-    """P ** exponent, normalised over the second axis. P: (batch, outcomes, ...); exponent (agents,).
+    """P ** exponent, normalised over the second axis. P: (batch, outcomes, ...); exponent: (agents,), > 0.
 
-    Certain transitions (zeros and ones alone) stay as they are: no precision changes them.
+    Returns (agents, outcomes, ...), or P itself where it is all zeros and ones: no precision changes certainty.
+    What is impossible stays so.
     """
     if bool(((P == 0) | (P == 1)).all()):
         return P
-    shape = [-1] + [1] * (P.dim() - 1)
-    power = exponent.to(P.dtype).view(shape)
-    sharpened = torch.softmax(safe_log(P) * power, dim=1)
-    sharpened = torch.where(P <= floor(P), torch.zeros_like(sharpened), sharpened)
+    power = exponent.to(P.dtype).clamp(1e-6, 1e6).view(-1, *[1] * (P.dim() - 1))
+    # ln 0 is -inf here, not the floor of the logarithm: many floors to a small power would add up to a probability.
+    sharpened = torch.softmax(P.log() * power, dim=1)
     # An exponent of one returns the very same bits, whatever the neighbours in the batch have.
     return torch.where(power == 1, P, sharpened)
 
@@ -185,14 +190,13 @@ def phasic_precision(precision: Tensor, prior: Tensor, posterior: Tensor, G: Ten
 
     With beta = 1 / gamma: beta' = beta - 1/2 (posterior - prior) . (-G), result (gamma' - gamma) / gamma.
     precision: (agents,); prior, posterior: (agents, policies) before and after the observation; G as prior.
-    Positive when what was seen favours the policies that promised most. Bounded to [-1, 1], as beta' must stay
-    positive. Source: Friston et al. 2014, equation for expected precision; Smith, Friston & Whyte 2022
-    (J Math Psychol 107:102632), table 2.
+    Positive when what was seen favours the policies that promised most. In (-1, 1]: beta' must stay positive and is
+    taken as no less than half of beta. Source: Friston et al. 2014, equation for expected precision; Smith, Friston &
+    Whyte 2022 (J Math Psychol 107:102632), table 2; one step of their iteration, from beta at its prior.
     """
     beta = 1 / precision
     updated = beta - 0.5 * ((posterior - prior) * -G).sum(dim=-1)
-    change = beta / updated.clamp_min(0.5 * beta) - 1
-    return change.clamp(-1, 1)
+    return beta / updated.clamp_min(0.5 * beta) - 1
 
 
 def _all_one(x: Tensor) -> bool:

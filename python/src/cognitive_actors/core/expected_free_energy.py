@@ -16,8 +16,10 @@ Sources: Friston et al. 2015 (Cogn Neurosci 6:187); Da Costa et al. 2020 (J Math
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -25,11 +27,11 @@ from torch import Tensor
 from .fused_tree import FusedTree, joint_belief, worth_fusing
 from .model import GenerativeModel
 from .novelty import novelty_weights
-from .numerics import negative_entropy
+from .numerics import WIDE, negative_entropy, x_log_x
 from .prefix_tree import PrefixTree, Readout
 
-#: Temporaries of one chunk of agents: small enough to stay in the second-level cache of one core.
-CHUNK_BYTES = 1 << 20
+#: Temporaries of one chunk of agents: small enough to stay in a core's share of the caches.
+CHUNK_BYTES = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -61,14 +63,17 @@ class Planner:
         state_information_gain: bool = True,
         parameter_information_gain: bool = False,
     ) -> None:
-        """The switches leave terms out of G, for ablations; ``parameter_information_gain`` needs counts pA or pB."""
+        """The switches leave terms out of G, for ablations: utility, or state information gain (its ambiguity and the
+        entropy of its outcomes). ``parameter_information_gain`` adds what the counts pA and pB promise and raises
+        ValueError for a model that has neither.
+        """
         if parameter_information_gain and model.pA is None and model.pB is None:
             raise ValueError(
                 "parameter_information_gain needs Dirichlet counts: give the model pA or pB, or leave it out"
             )
         self.model = model
+        self.agents = model.agents
         self.entropy = state_information_gain
-        self.tree = PrefixTree(model)
         self.ambiguity = [-negative_entropy(A.movedim(1, -1))[:, None] for A in model.A]
         steps = max(C.shape[1] for C in model.C)
         self.utility = [[_expected_preference(model, m, t) for m in range(len(model.A))] for t in range(steps)]
@@ -79,12 +84,35 @@ class Planner:
         counts = parameter_information_gain
         self.likelihood_novelty = [novelty_weights(p) for p in model.pA] if counts and model.pA else None
         self.transition_novelty = [novelty_weights(p) for p in model.pB] if counts and model.pB else None
-        self.controls = [tuple(sorted(f for f in m.factors if model.factors[f].controllable)) for m in model.modalities]
         self.fused = None
         if worth_fusing(model) and not counts:
-            self.fused = FusedTree(model, [self._at(self.linear, t) for t in range(model.horizon)])
-        self.readouts = [] if self.fused is not None else self._readouts(self.linear)
+            linear = [self.linear[min(t, steps - 1)] for t in range(model.horizon)]
+            self.fused = FusedTree(model, linear, entropy=self.entropy)
         self.chunk = self._chunk()
+
+    @cached_property
+    def tree(self) -> PrefixTree:
+        return PrefixTree(self.model)
+
+    @cached_property
+    def groups(self) -> list[_Group]:
+        """Modalities that depend on the same factors are read out together."""
+        return [_Group(self, factors, members) for factors, members in self._members().items()]
+
+    def _members(self) -> dict[tuple[int, ...], list[int]]:
+        members: dict[tuple[int, ...], list[int]] = {}
+        for m, modality in enumerate(self.model.modalities):
+            members.setdefault(tuple(sorted(modality.factors)), []).append(m)
+        return members
+
+    def _chunk(self) -> int:
+        """How many agents' largest temporary fits into CHUNK_BYTES."""
+        model = self.model
+        largest = self.fused.largest if self.fused is not None else 0
+        for factors, members in () if largest else self._members().items():
+            prefixes = math.prod(model.num_actions[f] ** model.horizon for f in factors)
+            largest = max(largest, prefixes * (sum(model.num_outcomes[m] for m in members) + len(self.linear)))
+        return int(max(1, CHUNK_BYTES // (largest * model.A[0].element_size())))
 
     @torch.inference_mode()
     def expected_free_energy(self, beliefs: tuple[Tensor, ...], step_weights: Tensor | None = None) -> Tensor:
@@ -92,8 +120,16 @@ class Planner:
 
         beliefs[f]: (agents, states_f), about the present; step_weights: (agents or 1, horizon), how much each future
         step counts (1 by default) -> (agents, policies) in nats, policies in the order of ``policy_actions``.
+        Raises ValueError for a number of agents or steps that does not fit the model.
         """
-        n = beliefs[0].shape[0]
+        n = self._checked(beliefs)
+        if n == 0:
+            return beliefs[0].new_empty(0, self.model.num_policies)
+        if step_weights is not None:
+            if step_weights.shape not in ((1, self.model.horizon), (n, self.model.horizon)):
+                expected = (n, self.model.horizon)
+                raise ValueError(f"step_weights has shape {tuple(step_weights.shape)}; write {expected}, or one row")
+            step_weights = step_weights.to(self.model.dtype)
         if n <= self.chunk:
             return self._evaluate(beliefs, step_weights, slice(0, n))
         out = beliefs[0].new_empty(n, self.model.num_policies)
@@ -105,88 +141,106 @@ class Planner:
 
     @torch.inference_mode()
     def decompose(self, beliefs: tuple[Tensor, ...]) -> Terms:
-        """Every term of every policy at every step; larger and slower than :meth:`expected_free_energy`."""
-        parts = _TermSums(self, beliefs)
-        return parts.terms()
+        """Every term of every policy at every step, whatever the switches leave out of G.
+
+        beliefs and errors as in :meth:`expected_free_energy`. Larger and slower: nothing is cut into chunks.
+        """
+        self._checked(beliefs)
+        return _TermSums(self, beliefs).terms()
+
+    def _checked(self, beliefs: tuple[Tensor, ...]) -> int:
+        n = beliefs[0].shape[0]
+        if self.agents not in (1, n):
+            raise ValueError(f"beliefs are of {n} agents; write those of the {self.agents} that the model is for")
+        return n
 
     def _evaluate(self, beliefs: tuple[Tensor, ...], weights: Tensor | None, agents: slice) -> Tensor:
         if self.fused is not None:
-            return self._accumulate(self.fused(joint_belief(beliefs), self.entropy), weights)
+            return self.fused(joint_belief(beliefs), weights)
         sums: dict[tuple[int, ...], Tensor] = {}
-        previous = {f: q[:, None, :] for f, q in enumerate(beliefs)}
+        previous = tuple(q[:, None, :] for q in beliefs)
         for t, level in enumerate(self.tree.levels(beliefs, agents)):
-            for controls, g in self._level(t, previous, level, agents):
+            for factors, g in self._level(t, previous, level, agents):
                 g = g if weights is None else g * weights[:, t].view(-1, *[1] * (g.dim() - 1))
-                sums[controls] = self.tree.extend(sums[controls], g, controls, t + 1) if t else g
+                sums[factors] = self.tree.extend(sums[factors], g, factors, t + 1) if t else g
             previous = level
         total: Tensor | None = None
-        for controls, values in sums.items():
-            part = self.tree.to_policies(values, controls)
+        for factors, values in sums.items():
+            part = self.tree.to_policies(values, self._controls(factors))
             total = part if total is None else total + part
         assert total is not None
         full = total.expand(total.shape[0], *self._policy_shape())
-        return full.reshape(full.shape[0], -1)
+        return full.reshape(full.shape[0], -1) + self._offset(weights, agents)
 
     def _level(
-        self, t: int, previous: dict[int, Tensor], level: dict[int, Tensor], agents: slice
+        self, t: int, previous: tuple[Tensor, ...], level: tuple[Tensor, ...], agents: slice
     ) -> list[tuple[tuple[int, ...], Tensor]]:
-        """g of one step, one entry per set of control factors."""
-        groups: dict[tuple[int, ...], Tensor] = {}
-
-        def add(controls: tuple[int, ...], g: Tensor) -> None:
-            g = g.reshape(g.shape[0], *(self.model.num_actions[f] ** (t + 1) for f in controls))
-            groups[controls] = groups[controls] + g if controls in groups else g
-
-        for m, readout in enumerate(self.readouts):
-            predicted = readout(level, agents)
-            outcomes = self.model.num_outcomes[m]
-            g = predicted[..., outcomes + min(t, len(self.linear) - 1)]
-            if self.entropy:
-                g = g + negative_entropy(predicted[..., :outcomes])
-            if self.likelihood_novelty is not None:
-                g = g - (predicted[..., :outcomes] * self.novelty_readouts[m](level, agents)).sum(dim=-1)
-            add(self.controls[m], g)
+        """g of one step, (n, prefixes of each factor ...), one entry per set of factors."""
+        found = [(group.factors, group.g(t, level, agents)) for group in self.groups]
         for f, w in enumerate(self.transition_novelty or ()):
-            add((f,) if self.model.factors[f].controllable else (), -_transition_gain(w, previous[f], level[f], agents))
-        return list(groups.items())
-
-    def _accumulate(self, g: Tensor, weights: Tensor | None) -> Tensor:
-        """Sum (n, prefixes) over the steps of each policy -> (n, policies)."""
-        assert self.fused is not None
-        total: Tensor | None = None
-        for t, level in enumerate(g.split(self.fused.prefixes, dim=1)):
-            level = level if weights is None else level * weights[:, t : t + 1]
-            if total is None:
-                total = level
+            gain = -_transition_gain(w, previous[f], level[f], agents)
+            same = [i for i, (factors, _) in enumerate(found) if factors == (f,)]
+            if same:
+                found[same[0]] = ((f,), found[same[0]][1] + gain)
             else:
-                total = (level.reshape(g.shape[0], total.shape[1], -1) + total[:, :, None]).flatten(1)
-        assert total is not None
-        return total
+                found.append(((f,), gain))
+        return found
 
-    def _readouts(self, linear: list[list[Tensor]]) -> list[Readout]:
-        if self.likelihood_novelty is not None:
-            self.novelty_readouts = [Readout(self.model, m, w) for m, w in enumerate(self.likelihood_novelty)]
-        return [
-            Readout(self.model, m, _join_columns([A, *(row[m] for row in linear)])) for m, A in enumerate(self.model.A)
-        ]
+    def _offset(self, weights: Tensor | None, agents: slice) -> Tensor:
+        """What the groups left out of their columns, summed over the steps: (n or 1, 1)."""
+        offset = self.offset if self.offset.shape[0] == 1 else self.offset[agents]
+        # Step by step: the order of a reduction, and with it the last bit, would depend on how many rows there are.
+        steps = (offset if weights is None else offset * weights).split_with_sizes([1] * self.model.horizon, dim=1)
+        return functools.reduce(torch.add, steps)
 
-    def _at(self, rows: list[list[Tensor]], t: int) -> list[Tensor]:
-        return rows[min(t, len(rows) - 1)]
+    @cached_property
+    def offset(self) -> Tensor:
+        """(batch, horizon)."""
+        steps = [[g.offsets[min(t, g.steps - 1)] for g in self.groups] for t in range(self.model.horizon)]
+        return torch.stack([functools.reduce(torch.add, row) for row in steps], dim=1)
+
+    def _controls(self, factors: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(f for f in factors if self.model.factors[f].controllable)
 
     def _policy_shape(self) -> list[int]:
         return [n for n in self.model.num_actions if n > 1] * self.model.horizon
 
-    def _chunk(self) -> int:
-        """How many agents' largest temporary fits into CHUNK_BYTES."""
-        model = self.model
-        if self.fused is not None:
-            largest = self.fused.outcomes.shape[1]
-        else:
-            largest = max(
-                (r.width + 1) * math.prod(model.num_actions[f] ** model.horizon for f in controls)
-                for r, controls in zip(self.readouts, self.controls, strict=True)
-            )
-        return max(1, CHUNK_BYTES // (largest * model.A[0].element_size()))
+
+class _Group:
+    """Modalities over the same factors: all their outcomes and g's linear part in one read-out."""
+
+    def __init__(self, planner: Planner, factors: tuple[int, ...], members: list[int]) -> None:
+        model = planner.model
+        self.factors, self.entropy = factors, planner.entropy
+
+        def laid(m: int, columns: Tensor) -> Tensor:
+            """(batch, columns, states of m's factors ...) with the factors in ascending order."""
+            own = model.modalities[m].factors
+            return columns.permute(0, 1, *(2 + own.index(f) for f in factors))
+
+        outcomes = [laid(m, model.A[m]) for m in members]
+        linear = [functools.reduce(torch.add, [laid(m, row[m]) for m in members]) for row in planner.linear]
+        # Beliefs sum to one, so a constant can leave the columns; smaller numbers round less.
+        self.offsets = [x.flatten(1).mean(dim=1) for x in linear]
+        linear = [x - c.view(-1, *[1] * (x.dim() - 1)) for x, c in zip(linear, self.offsets, strict=True)]
+        self.outcomes, self.steps = sum(x.shape[1] for x in outcomes), len(linear)
+        self.readout = Readout(model, factors, _join_columns([*outcomes, *linear]))
+        self.novelty = None
+        if planner.likelihood_novelty is not None:
+            weights = [laid(m, planner.likelihood_novelty[m]) for m in members]
+            self.novelty = Readout(model, factors, _join_columns(weights))
+
+    def g(self, t: int, level: tuple[Tensor, ...], agents: slice) -> Tensor:
+        """(n, prefixes of each factor ... in ascending order of factors)."""
+        y = self.readout(level, agents)
+        predicted = y[..., : self.outcomes, :]
+        g = y[..., self.outcomes + min(t, self.steps - 1), :]
+        if self.entropy:
+            wide = predicted[0].numel() >= WIDE
+            g = x_log_x(predicted, wide=wide).sum(dim=-2).add_(g)
+        if self.novelty is not None:
+            g = g - (predicted * self.novelty(level, agents)).sum(dim=-2)
+        return self.readout.ascending(g)
 
 
 class _TermSums:
@@ -198,11 +252,15 @@ class _TermSums:
         self.shape = planner._policy_shape()
         self.agents = slice(0, beliefs[0].shape[0])
         self.readouts = [
-            Readout(model, m, _join_columns([A, planner.ambiguity[m], *(row[m] for row in planner.utility)]))
+            Readout(
+                model,
+                model.modalities[m].factors,
+                _join_columns([A, planner.ambiguity[m], *(row[m] for row in planner.utility)]),
+            )
             for m, A in enumerate(model.A)
         ]
         self.novelty = (
-            [Readout(model, m, w) for m, w in enumerate(planner.likelihood_novelty)]
+            [Readout(model, model.modalities[m].factors, w) for m, w in enumerate(planner.likelihood_novelty)]
             if planner.likelihood_novelty is not None
             else None
         )
@@ -212,26 +270,28 @@ class _TermSums:
         n, horizon = self.agents.stop, model.horizon
         names = ("entropy", "ambiguity", "utility", "likelihood", "transition")
         sums = {name: self.beliefs[0].new_zeros(n, *self.shape, horizon) for name in names}
-        previous = {f: q[:, None, :] for f, q in enumerate(self.beliefs)}
+        previous = tuple(q[:, None, :] for q in self.beliefs)
         for t, level in enumerate(planner.tree.levels(self.beliefs, self.agents)):
             for m, readout in enumerate(self.readouts):
-                outcomes, controls = model.num_outcomes[m], planner.controls[m]
+                outcomes = model.num_outcomes[m]
+                controls = planner._controls(tuple(sorted(model.modalities[m].factors)))
                 y = readout(level, self.agents)
+                predicted = y[..., :outcomes, :]
                 values = {
-                    "entropy": -negative_entropy(y[..., :outcomes]),
-                    "ambiguity": y[..., outcomes],
-                    "utility": y[..., outcomes + 1 + min(t, len(planner.utility) - 1)],
+                    "entropy": -x_log_x(predicted).sum(dim=-2),
+                    "ambiguity": y[..., outcomes, :],
+                    "utility": y[..., outcomes + 1 + min(t, len(planner.utility) - 1), :],
                 }
                 if self.novelty is not None:
-                    values["likelihood"] = (y[..., :outcomes] * self.novelty[m](level, self.agents)).sum(dim=-1)
+                    values["likelihood"] = (predicted * self.novelty[m](level, self.agents)).sum(dim=-2)
                 for name, g in values.items():
-                    sums[name][..., t] += self._spread(g, controls, t + 1)
+                    sums[name][..., t] += self._spread(readout.ascending(g), controls, t + 1)
             for f, w in enumerate(planner.transition_novelty or ()):
                 controls = (f,) if model.factors[f].controllable else ()
                 gain = _transition_gain(w, previous[f], level[f], self.agents)
                 sums["transition"][..., t] += self._spread(gain, controls, t + 1)
             previous = level
-        flat = {name: x.reshape(n, -1, horizon) for name, x in sums.items()}
+        flat = {name: x.reshape(n, model.num_policies, horizon) for name, x in sums.items()}
         return Terms(
             risk=-flat["entropy"] - flat["utility"],
             ambiguity=flat["ambiguity"],
@@ -249,9 +309,8 @@ class _TermSums:
         prefixes = [model.num_actions[f] ** step for f in controls]
         g = g.reshape(n, *(x for p in prefixes for x in (p, 1)))
         g = g.expand(n, *(x for p, r in zip(prefixes, rest, strict=True) for x in (p, r)))
-        return self.planner.tree.to_policies(
-            g.reshape(n, *(p * r for p, r in zip(prefixes, rest, strict=True))), controls
-        )
+        g = g.reshape(n, *(p * r for p, r in zip(prefixes, rest, strict=True)))
+        return self.planner.tree.to_policies(g, controls)
 
 
 def joint_state_information_gain(model: GenerativeModel, beliefs: tuple[Tensor, ...]) -> Tensor:
@@ -267,7 +326,7 @@ def joint_state_information_gain(model: GenerativeModel, beliefs: tuple[Tensor, 
     ambiguity = joint.new_zeros(1, joint.shape[1])
     for m, A in enumerate(model.A):
         factors = model.modalities[m].factors
-        ascending = sorted(range(len(factors)), key=lambda i: factors[i])
+        ascending = [factors.index(f) for f in sorted(factors)]
         shape = [s if f in factors else 1 for f, s in enumerate(model.num_states)]
         a = A.permute(0, 1, *(2 + i for i in ascending)).reshape(A.shape[0], A.shape[1], *shape)
         a = a.expand(-1, -1, *model.num_states).flatten(2)
@@ -292,9 +351,10 @@ def _transition_gain(weights: Tensor, previous: Tensor, level: Tensor, agents: s
     """
     w = weights if weights.shape[0] == 1 else weights[agents]
     n, prefixes, states = previous.shape
-    q = level.view(n, prefixes, -1, states)
+    actions = weights.shape[3]
+    q = level.view(n, prefixes, actions, states)
     gain = torch.einsum("npus,nsru,npr->npu", q, w.expand(n, -1, -1, -1), previous)
-    return gain.reshape(n, -1)
+    return gain.reshape(n, prefixes * actions)
 
 
 def _join_columns(columns: list[Tensor]) -> Tensor:

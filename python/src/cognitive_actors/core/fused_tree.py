@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 
 from .model import GenerativeModel
-from .numerics import negative_entropy
+from .numerics import WIDE, x_log_x
 
 #: A matrix larger than this leaves the second-level cache and loses to the prefix tree.
 MAX_ELEMENTS = 1 << 20
 #: Below this many multiplications the number of operations decides, not their size.
 SMALL_WORK = 1 << 15
+#: Up to this many rows, one product sums the steps of every policy faster than additions that pass over memory.
+MAX_PRODUCT_ROWS = 128
 
 
 def joint_belief(beliefs: tuple[Tensor, ...]) -> Tensor:
@@ -59,30 +61,100 @@ def worth_fusing(model: GenerativeModel) -> bool:
 
 
 class FusedTree:
-    """g of every prefix, (n, prefixes), from a joint belief, (n, joint states)."""
+    """G of every policy from a joint belief, for a model that all agents share.
 
-    def __init__(self, model: GenerativeModel, linear: list[list[Tensor]]) -> None:
-        """linear[t][m]: the part of g that is linear in the state, (1, states of m's factors ...), at step t."""
-        self.prefixes = [math.prod(model.num_actions) ** t for t in range(1, model.horizon + 1)]
-        transition = _joint_transitions(model)
-        outcomes = torch.cat([_lift(model, m, A[0]) for m, A in enumerate(model.A)], dim=1)
-        self.width = outcomes.shape[1]
-        levels, linears = [], []
-        for t in range(model.horizon):
-            lifted = torch.stack([_lift(model, m, r[0])[:, 0] for m, r in enumerate(linear[t])]).sum(dim=0)
-            columns = torch.cat([outcomes, lifted[:, None]], dim=1)[:, None, :]
-            for _ in range(t + 1):
-                columns = _push_back(transition, columns)
-            levels.append(columns[..., :-1])
-            linears.append(columns[..., -1])
-        self.outcomes = torch.cat(levels, dim=1).flatten(1).contiguous()
-        self.linear = torch.cat(linears, dim=1).contiguous()
+    Prefixes that predict the same outcomes from every present state (moves that commute, walls) share one block: on
+    a grid or in a maze far fewer are distinct than there are.
+    """
 
-    def __call__(self, joint: Tensor, entropy: bool) -> Tensor:
-        if not entropy:
-            return joint @ self.linear
-        predicted = (joint @ self.outcomes).view(joint.shape[0], -1, self.width)
-        return torch.addmm(negative_entropy(predicted), joint, self.linear)
+    def __init__(self, model: GenerativeModel, linear: list[list[Tensor]], *, entropy: bool) -> None:
+        """linear[t][m]: the part of g that is linear in the state, (1, 1, states of m's factors ...), at step t.
+
+        ``entropy``: whether g has the non-linear part, the negative entropy of predicted outcomes.
+        """
+        self.actions, self.horizon = math.prod(model.num_actions), model.horizon
+        self.prefixes = [self.actions**t for t in range(1, model.horizon + 1)]
+        exact = model.to(dtype=torch.float64)
+        blocks, columns = _fold(exact, [[r.to(torch.float64) for r in row] for row in linear])
+        self.states, self.width = columns.shape[0], blocks.shape[2]
+        flat = blocks.to(model.dtype).flatten(1)
+        distinct, self.distinct_of = torch.unique(flat, dim=0, return_inverse=True)
+        if len(distinct) == len(flat):
+            distinct, self.distinct_of = flat, torch.arange(len(flat), device=flat.device)
+        self.distinct = len(distinct) if entropy else 0
+        # Outcomes before prefixes: the sum over outcomes then runs along contiguous prefixes, several times faster.
+        self.outcomes = distinct.view(-1, self.states, self.width).permute(1, 2, 0).flatten(1).contiguous()
+        # Beliefs sum to one, so a constant can leave the columns; smaller numbers round less.
+        offset = columns.mean(dim=0)
+        self.linear = (columns - offset).to(model.dtype).contiguous()
+        self.offset = offset.to(model.dtype)
+        #: Elements per agent of the largest temporary.
+        self.largest = max(self.outcomes.shape[1], self.prefixes[-1])
+        self.product, self.constant = self._policies(columns, entropy)
+
+    def __call__(self, joint: Tensor, weights: Tensor | None) -> Tensor:
+        """joint: (n, joint states); weights: (n or 1, horizon) or None -> (n, policies)."""
+        h = self._negative_entropies(joint) if self.distinct else None
+        if weights is None and self.product is not None:
+            x = joint if h is None else torch.cat([joint, h], dim=1)
+            # Not addmm: it starts from the constant and rounds every term at the constant's size.
+            return (x @ self.product).add_(self.constant)
+        g = (joint @ self.linear).add_(self.offset)
+        if h is not None:
+            g += h if self.distinct == g.shape[1] else h[:, self.distinct_of]
+        return self._sum_over_steps(g, weights)
+
+    def _negative_entropies(self, joint: Tensor) -> Tensor:
+        predicted = joint @ self.outcomes
+        wide = self.outcomes.shape[1] >= WIDE
+        return x_log_x(predicted, wide=wide).view(joint.shape[0], self.width, self.distinct).sum(dim=1)
+
+    def _sum_over_steps(self, g: Tensor, weights: Tensor | None) -> Tensor:
+        """(n, prefixes) -> (n, policies)."""
+        total: Tensor | None = None
+        for t, level in enumerate(g.split_with_sizes(self.prefixes, dim=1)):
+            level = level if weights is None else level * weights[:, t : t + 1]
+            if total is not None:
+                level = (level.reshape(len(g), total.shape[1], self.actions) + total[:, :, None]).flatten(1)
+            total = level
+        assert total is not None
+        return total
+
+    def _policies(self, columns: Tensor, entropy: bool) -> tuple[Tensor | None, Tensor]:
+        """The sum over steps as a matrix, (joint states + distinct, policies), where that is the cheaper way."""
+        policies = self.prefixes[-1]
+        rows = self.states + self.distinct
+        dtype = self.linear.dtype
+        if self.horizon == 1 or rows > MAX_PRODUCT_ROWS:
+            return None, self.offset
+        number = torch.arange(policies, device=columns.device)
+        linear = columns.new_zeros(self.states, policies)
+        counts = columns.new_zeros(self.distinct, policies)
+        start = 0
+        for t, size in enumerate(self.prefixes):
+            prefix = start + number // self.actions ** (self.horizon - 1 - t)
+            linear += columns[:, prefix]
+            if entropy:
+                counts.index_put_((self.distinct_of[prefix], number), columns.new_ones(()), accumulate=True)
+            start += size
+        constant = linear.mean(dim=0)
+        # The small terms first and the few large ones last, for the sake of rounding.
+        return torch.cat([linear - constant, counts]).to(dtype).contiguous(), constant.to(dtype)
+
+
+def _fold(model: GenerativeModel, linear: list[list[Tensor]]) -> tuple[Tensor, Tensor]:
+    """Push A and the linear columns back through B: (prefixes, joint states, outcomes) and (joint states, prefixes)."""
+    transition = _joint_transitions(model)
+    outcomes = torch.cat([_lift(model, m, A[0]) for m, A in enumerate(model.A)], dim=1)
+    blocks, columns = [], []
+    for t in range(model.horizon):
+        lifted = torch.stack([_lift(model, m, r[0])[:, 0] for m, r in enumerate(linear[t])]).sum(dim=0)
+        folded = torch.cat([outcomes, lifted[:, None]], dim=1)[:, None, :]
+        for _ in range(t + 1):
+            folded = _push_back(transition, folded)
+        blocks.append(folded[..., :-1])
+        columns.append(folded[..., -1])
+    return torch.cat(blocks, dim=1).transpose(0, 1), torch.cat(columns, dim=1)
 
 
 def _joint_transitions(model: GenerativeModel) -> Tensor:

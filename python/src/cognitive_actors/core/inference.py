@@ -20,6 +20,7 @@ from torch import Tensor
 
 from .model import GenerativeModel
 from .numerics import safe_log
+from .prefix_tree import contract
 
 Method = Literal["fixed-point", "joint"]
 
@@ -59,7 +60,7 @@ def infer_states(
     that does not fit.
     """
     given = model.D if prior is None else prior
-    n = _agents(model, observations, given)
+    n = batch_size(model, observations, given)
     evidence = [log_likelihood(model, m, o) for m, o in enumerate(observations)]
     log_prior = [safe_log(p).expand(n, -1) for p in given]
     if method == "joint":
@@ -71,7 +72,7 @@ def infer_states(
     return _fixed_point(model, evidence, log_prior, max_sweeps, tolerance)
 
 
-def _agents(model: GenerativeModel, observations: Sequence[Tensor], prior: Sequence[Tensor]) -> int:
+def batch_size(model: GenerativeModel, observations: Sequence[Tensor], prior: Sequence[Tensor]) -> int:
     """How many agents there are. Raises ValueError where the arguments do not agree on it, or not with the model."""
     for given, wanted, kind in ((observations, model.modalities, "modality"), (prior, model.factors, "factor")):
         if len(given) != len(wanted):
@@ -120,9 +121,27 @@ def predict_states(model: GenerativeModel, beliefs: Sequence[Tensor], actions: T
     return tuple(_move(B, q, actions[:, f]) for f, (B, q) in enumerate(zip(model.B, beliefs, strict=True)))
 
 
-def predict_every_action(model: GenerativeModel, beliefs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """The next state under each action: beliefs[f] (agents, states_f) -> for each factor (agents, actions_f, states_f)."""
-    return tuple(_moves(B, q) for B, q in zip(model.B, beliefs, strict=True))
+@torch.inference_mode()
+def evidence_of_actions(model: GenerativeModel, beliefs: Sequence[Tensor], observations: Sequence[Tensor]) -> Tensor:
+    """ln P(observations | action), had each combination of actions been taken from the beliefs before.
+
+    beliefs[f]: (agents, states_f), about the state before the action; observations as in :func:`infer_states`; the
+    modalities count as independent given the beliefs -> (agents, combinations), in the order of ``first_actions``.
+    """
+    n = len(beliefs[0])
+    moved = [_moves(B, q) for B, q in zip(model.B, beliefs, strict=True)]
+    total = beliefs[0].new_zeros(n, *model.num_actions)
+    for m, (modality, o) in enumerate(zip(model.modalities, observations, strict=True)):
+        likelihood = log_likelihood(model, m, o).exp()
+        order = modality.factors
+        array = likelihood.flatten(2) if len(order) > 1 else likelihood[..., None]
+        p = contract(array, [moved[f] for f in order], 1)[..., 0]
+        # ``contract`` returns the last factor first.
+        reverse = order[::-1]
+        p = p.permute(0, *(1 + reverse.index(f) for f in sorted(order)))
+        shape = [u if f in order else 1 for f, u in enumerate(model.num_actions)]
+        total = total + p.clamp_min(torch.finfo(p.dtype).tiny).log().reshape(n, *shape)
+    return total.flatten(1)
 
 
 def _move(B: Tensor, q: Tensor, action: Tensor) -> Tensor:
@@ -175,7 +194,7 @@ def expectation(x: Tensor, factors: tuple[int, ...], q: Sequence[Tensor], keep: 
         if f != keep:
             # Axes behind this one are those of ``keep`` alone, if that has been passed already.
             behind = x.dim() - position - 2
-            x = (x * q[f].view(q[f].shape[0], *[1] * position, -1, *[1] * behind)).sum(dim=1 + position)
+            x = (x * q[f].view(q[f].shape[0], *[1] * position, q[f].shape[1], *[1] * behind)).sum(dim=1 + position)
     return x
 
 

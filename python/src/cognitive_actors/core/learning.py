@@ -52,15 +52,18 @@ def update_likelihood_counts(
 ) -> tuple[Tensor, ...]:
     """pA after one observation: each count grows by rate * P(outcome) * product of beliefs.
 
-    observations as in ``infer_states`` (an outcome of -1 adds nothing); beliefs[f]: (agents, states_f).
+    observations as in ``infer_states`` (an outcome of -1 adds nothing); beliefs[f]: (agents, states_f) -> one
+    (agents, outcomes, states ...) for each modality. Raises ValueError for a model without pA.
     """
     if model.pA is None:
         raise ValueError("the model has no counts pA to learn; give it pA, or leave A as it is")
     updated = []
     for modality, counts, o in zip(model.modalities, model.pA, observations, strict=True):
-        weight = o if o.is_floating_point() else _one_hot(o, counts.shape[1], counts.dtype)
+        weight = o.to(counts.dtype) if o.is_floating_point() else _one_hot(o, counts.shape[1], counts.dtype)
         for f in modality.factors:
-            weight = weight[..., None] * beliefs[f].view(len(beliefs[f]), *[1] * (weight.dim() - 1), -1)
+            weight = weight[..., None] * beliefs[f].view(
+                len(beliefs[f]), *[1] * (weight.dim() - 1), beliefs[f].shape[1]
+            )
         updated.append(counts + rate * weight)
     return tuple(updated)
 
@@ -73,7 +76,11 @@ def update_transition_counts(
     actions: Tensor,
     rate: float = 1.0,
 ) -> tuple[Tensor, ...]:
-    """pB after one step: rate * belief now (x) belief before (x) action taken. actions: int64 (agents, factors)."""
+    """pB after one step: each count grows by rate * belief now * belief before * whether the action was taken.
+
+    previous[f], beliefs[f]: (agents, states_f); actions: int64 (agents, factors) -> one (agents, next, previous,
+    actions) for each factor. Raises ValueError for a model without pB.
+    """
     if model.pB is None:
         raise ValueError("the model has no counts pB to learn; give it pB, or leave B as it is")
     return tuple(
@@ -88,7 +95,10 @@ def update_transition_counts(
 
 @torch.inference_mode()
 def update_initial_counts(model: GenerativeModel, beliefs: Sequence[Tensor], rate: float = 1.0) -> tuple[Tensor, ...]:
-    """pD after the first inference of a trial: rate * belief about the state at t = 0."""
+    """pD after the first inference of a trial: each count grows by rate * belief about the state at t = 0.
+
+    beliefs[f]: (agents, states_f) -> as beliefs. Raises ValueError for a model without pD.
+    """
     if model.pD is None:
         raise ValueError("the model has no counts pD to learn; give it pD, or leave D as it is")
     return tuple(counts + rate * q for counts, q in zip(model.pD, beliefs, strict=True))

@@ -184,9 +184,14 @@ class GenerativeModel:
         return self.A[0].device
 
     @property
+    def agents(self) -> int:
+        """How many agents the model has arrays for; 1 where all share them."""
+        return next((len(x) for x in self.tensors().values() if len(x) != 1), 1)
+
+    @property
     def shared(self) -> bool:
         """True where no array has a batch axis longer than one."""
-        return all(x.shape[0] == 1 for x in self.tensors().values())
+        return self.agents == 1
 
     def tensors(self) -> dict[str, Tensor]:
         """Every array under a flat name: ``A_0``, ``B_1``, ..., ``E``, ``pA_0``."""

@@ -276,7 +276,9 @@ class Neuromodulators:
                 moment, last, ahead = moment[on], last[on], ahead[on]
             if len(walking):
                 # One stride for all that go on keeps the matrix exponential shared; a power of two, cached.
-                moment = moment + 2.0 ** math.floor(math.log2(float(ahead.min())))
+                stride = 2.0 ** math.floor(math.log2(float(ahead.min())))
+                # A clock so far from zero that single periods are below its resolution must still move on.
+                moment = moment + max(stride, 2 * float(moment.abs().max()) * torch.finfo(moment.dtype).eps)
         return passed
 
 

@@ -8,55 +8,91 @@ factors, and not one per policy), and each modality is predicted for the combina
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from .model import GenerativeModel
 
+#: Largest matrix that moves a belief through all steps in one product; beyond it, step by step reads less memory.
+MAX_ALL_STEPS = 1 << 18
+
 
 class Transitions:
     """The transitions of one factor, laid out so that one product moves every prefix under every action."""
 
-    def __init__(self, B: Tensor) -> None:
+    def __init__(self, B: Tensor, horizon: int) -> None:
         """B: (batch, next, previous, actions)."""
-        self.states, self.actions = B.shape[1], B.shape[3]
+        self.states, self.actions, self.horizon = B.shape[1], B.shape[3], horizon
         # (batch, previous, actions * next): beliefs in rows on the left make one large product.
         self.matrix = B.permute(0, 2, 3, 1).reshape(B.shape[0], self.states, -1).contiguous()
+        self.prefixes = [self.actions**t for t in range(1, horizon + 1)]
+        self.all_steps = None
+        if B.shape[0] == 1 and self.states**2 * sum(self.prefixes) <= MAX_ALL_STEPS:
+            # From the present to every prefix at once: (states, all prefixes * states).
+            q = torch.eye(self.states, dtype=B.dtype, device=B.device)[:, None, :]
+            self.all_steps = torch.cat(list(self._stepwise(q, self.matrix)), dim=1).flatten(1).contiguous()
 
-    def step(self, q: Tensor, agents: slice) -> Tensor:
-        """q: (n, prefixes, states) -> (n, prefixes * actions, states), the newest action varying fastest."""
+    def levels(self, belief: Tensor, agents: slice) -> Sequence[Tensor]:
+        """belief: (n, states) -> for each step (n, prefixes, states), the newest action varying fastest."""
+        if self.all_steps is not None:
+            return (
+                (belief @ self.all_steps)
+                .view(belief.shape[0], sum(self.prefixes), self.states)
+                .split_with_sizes(self.prefixes, dim=1)
+            )
         matrix = self.matrix if self.matrix.shape[0] == 1 else self.matrix[agents]
-        n, prefixes, _ = q.shape
-        return _rows(q, matrix).view(n, prefixes * self.actions, self.states)
+        return list(self._stepwise(belief[:, None, :], matrix))
+
+    def _stepwise(self, q: Tensor, matrix: Tensor) -> Iterator[Tensor]:
+        for prefixes in self.prefixes:
+            q = _rows(q, matrix).view(q.shape[0], prefixes, self.states)
+            yield q
 
 
 class Readout:
-    """A linear read-out of the joint belief over the factors a modality depends on.
+    """Linear read-outs of the joint belief over some factors, all columns in one product.
 
     ``columns``: (batch, columns, states of the factors ...): outcomes' probabilities, or any function of state.
     """
 
-    def __init__(self, model: GenerativeModel, modality: int, columns: Tensor) -> None:
-        factors = model.modalities[modality].factors
+    def __init__(self, model: GenerativeModel, factors: tuple[int, ...], columns: Tensor) -> None:
         # The factor with the fewest prefixes first: the contraction then stays small as long as it can.
-        prefixes, states = model.num_actions, model.num_states
-        order = sorted(range(len(factors)), key=lambda i: (prefixes[factors[i]], -states[factors[i]]))
+        order = sorted(
+            range(len(factors)), key=lambda i: (model.num_actions[factors[i]], -model.num_states[factors[i]])
+        )
         self.order = tuple(factors[i] for i in order)
-        self.width = columns.shape[1]
-        self.batch = columns.shape[0]
-        # (batch, states of order[0], states of order[1] ... * columns)
-        self.array = columns.permute(0, *(2 + i for i in order), 1).flatten(2).contiguous()
+        self.width, self.batch = columns.shape[1], columns.shape[0]
+        self.sizes = [model.num_states[f] for f in self.order]
+        # (batch, states of the first factors ..., columns, states of the last)
+        array = columns.permute(0, *(2 + i for i in order[:-1]), 1, 2 + order[-1])
+        self.array = array.contiguous() if len(order) == 1 else array.reshape(self.batch, self.sizes[0], -1)
         # Positions of the factors in the result, to bring its axes into the model's order of factors.
-        reverse = self.order[::-1]
-        self.back = sorted(range(len(reverse)), key=lambda i: reverse[i])
+        self.back = sorted(range(len(order)), key=lambda i: self.order[i])
 
-    def __call__(self, q: dict[int, Tensor], agents: slice) -> Tensor:
-        """q[f]: (n, prefixes_f, states_f) -> (n, prefixes of its factors in ascending order ..., columns)."""
+    def __call__(self, q: Sequence[Tensor], agents: slice) -> Tensor:
+        """q[f]: (n, prefixes_f, states_f) -> (n, prefixes of all factors but the last ..., columns, prefixes_last).
+
+        Columns come before the prefixes of the last factor: whatever is summed over them then runs along memory.
+        """
         array = self.array if self.batch == 1 else self.array[agents]
-        y = contract(array, [q[f] for f in self.order], self.width)
-        return y if len(self.order) == 1 else y.permute(0, *(1 + i for i in self.back), -1)
+        last = q[self.order[-1]].transpose(1, 2)
+        n = last.shape[0]
+        if len(self.order) == 1:
+            return torch.bmm(array.expand(n, -1, -1), last)
+        y = _rows(q[self.order[0]], array)
+        prefixes = [q[self.order[0]].shape[1]]
+        for f, size in zip(self.order[1:-1], self.sizes[1:-1], strict=True):
+            rest = array.shape[2] // math.prod(self.sizes[1 : len(prefixes) + 1])
+            y = q[f][:, None] @ y.view(n, math.prod(prefixes), size, rest)
+            prefixes.append(q[f].shape[1])
+        y = torch.bmm(y.view(n, math.prod(prefixes) * self.width, self.sizes[-1]), last)
+        return y.view(n, *prefixes, self.width, last.shape[2])
+
+    def ascending(self, values: Tensor) -> Tensor:
+        """(n, prefixes in this read-out's order ...) -> (n, prefixes in ascending order of factors ...)."""
+        return values.permute(0, *(1 + i for i in self.back))
 
 
 def contract(array: Tensor, beliefs: list[Tensor], width: int) -> Tensor:
@@ -89,14 +125,12 @@ class PrefixTree:
 
     def __init__(self, model: GenerativeModel) -> None:
         self.model = model
-        self.transitions = [Transitions(B) for B in model.B]
+        self.transitions = [Transitions(B, model.horizon) for B in model.B]
 
-    def levels(self, beliefs: tuple[Tensor, ...], agents: slice) -> Iterator[dict[int, Tensor]]:
-        """Yield, for each step 1..horizon, the belief of each factor f: (n, actions_f ** step, states_f)."""
-        q = {f: b[:, None, :] for f, b in enumerate(beliefs)}
-        for _ in range(self.model.horizon):
-            q = {f: self.transitions[f].step(q[f], agents) for f in q}
-            yield q
+    def levels(self, beliefs: tuple[Tensor, ...], agents: slice) -> list[tuple[Tensor, ...]]:
+        """For each step 1..horizon, the belief of each factor f: (n, actions_f ** step, states_f)."""
+        steps = [t.levels(q, agents) for t, q in zip(self.transitions, beliefs, strict=True)]
+        return list(zip(*steps, strict=True))
 
     def extend(self, previous: Tensor, level: Tensor, controls: tuple[int, ...], step: int) -> Tensor:
         """Add a level's values to the sums over its prefixes.

@@ -8,6 +8,7 @@ how agents are spread over machines or stimuli over chunks.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,8 +20,8 @@ from .cycle import CognitiveCycle, Outcome, Population
 
 #: Seconds between two stimuli of an agent that carry no time.
 DEFAULT_INTERVAL = 1.0
-#: Rounding of float64 seconds must not look like a clock that runs backwards.
-CLOCK_TOLERANCE = 1e-6
+#: Rounding of float64 seconds must not look like a clock that runs backwards: seconds, and a share of the time itself.
+CLOCK_TOLERANCE, CLOCK_ROUNDING = 1e-6, 1e-15
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,38 @@ def agent_number(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big") >> 1
 
 
+def pack_names(names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Names as arrays that keep every character and take no more room than they need.
+
+    names: uint8, the UTF-8 bytes of all names; name_lengths: int64 (n,), bytes of each.
+    """
+    encoded = [name.encode() for name in names]
+    return {
+        "names": np.frombuffer(b"".join(encoded), dtype=np.uint8),
+        "name_lengths": np.array([len(name) for name in encoded], dtype=np.int64),
+    }
+
+
+def unpack_names(arrays: Mapping[str, np.ndarray]) -> list[str]:
+    """The inverse of :func:`pack_names`; other arrays are ignored. Raises ValueError where the two do not fit."""
+    text, lengths = arrays["names"].tobytes(), arrays["name_lengths"]
+    ends = np.cumsum(lengths)
+    if (lengths < 0).any() or (int(ends[-1]) if len(ends) else 0) != len(text):
+        raise ValueError(f"the stored names take {len(text)} bytes, which is not what their lengths add up to")
+    return [text[end - length : end].decode() for end, length in zip(ends.tolist(), lengths.tolist(), strict=True)]
+
+
 class Roster:
-    """The agents one process looks after: their names and their state."""
+    """The agents one process looks after: their names and their state.
+
+    Raises ValueError for a model in which agents have arrays of their own: it could not tell whose are whose.
+    """
 
     def __init__(self, cycle: CognitiveCycle) -> None:
+        if not cycle.model.shared:
+            raise ValueError(
+                f"model {cycle.model.name!r} has arrays of their own for several agents; write one model for all"
+            )
         self.cycle = cycle
         self.rows: dict[str, int] = {}
         self.population: Population = cycle.initial(0)
@@ -64,24 +93,24 @@ class Roster:
         return columns
 
     def snapshot(self) -> dict[str, np.ndarray]:
-        """Names and state as arrays: what a checkpoint stores and :meth:`restore` takes."""
-        return {"names": np.array(list(self.rows), dtype=np.str_), **batched.to_arrays(self.population)}
+        """Names (as :func:`pack_names`) and state as arrays: what a checkpoint stores and :meth:`restore` takes."""
+        return {**pack_names(list(self.rows)), **batched.to_arrays(self.population)}
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Continue from a snapshot. Raises ValueError if it belongs to another model."""
-        state = dict(arrays)
-        names = [str(name) for name in state.pop("names", ())]
-        self.population = batched.from_arrays(self.cycle.initial(0), state)
-        if len(names) != len(self.population.agents):
-            raise ValueError(f"the stored state has {len(names)} names for {len(self.population.agents)} agents")
-        self.rows = {name: row for row, name in enumerate(names)}
+        names = unpack_names(arrays)
+        state = {name: x for name, x in arrays.items() if name not in ("names", "name_lengths")}
+        population = batched.from_arrays(self.cycle.initial(0), state)
+        if len(names) != len(population.agents):
+            raise ValueError(f"the stored state has {len(names)} names for {len(population.agents)} agents")
+        self.rows, self.population = {name: row for row, name in enumerate(names)}, population
 
     def _admit(self, chunk: Chunk) -> np.ndarray:
         """The row of each stimulus' agent; agents never seen before join at rest, at their first stimulus' time."""
         first: dict[str, float] = {}
-        for name, time in zip(chunk.names, chunk.time, strict=True):
+        for name, time in zip(chunk.names, chunk.time.tolist(), strict=True):
             if name not in self.rows and name not in first:
-                first[name] = 0.0 if np.isnan(time) else float(time)
+                first[name] = 0.0 if math.isnan(time) else time
         if first:
             numbers = torch.tensor([agent_number(name) for name in first])
             born = torch.tensor(list(first.values()), dtype=torch.float64) * self.cycle.settings.time_scale
@@ -97,7 +126,7 @@ class Roster:
         now = np.where(np.isnan(given), clock + DEFAULT_INTERVAL, given)
         # An agent's very first stimulus without a time happens at its time of birth.
         now = np.where(np.isnan(given) & (self.population.step.numpy(force=True)[rows[where]] == 0), clock, now)
-        late = now < clock - CLOCK_TOLERANCE
+        late = now < clock - np.maximum(CLOCK_TOLERANCE, CLOCK_ROUNDING * np.abs(clock))
         columns["late"][where], columns["time"][where] = late, now
         if late.any():
             where, now, clock = where[~late], now[~late], clock[~late]

@@ -21,31 +21,33 @@ Mode = Literal["marginal", "full"]
 TIE_TOLERANCE = 1e-4
 
 
-@torch.inference_mode()
 def policy_posterior(
     G: Tensor, precision: Tensor | float = 1.0, habits: Tensor | None = None, habit_weight: Tensor | float = 1.0
 ) -> Tensor:
     """q(policy) = softmax(-precision * G + habit_weight * ln E).
 
     G: (agents, policies) nats; precision (gamma) and habit_weight: a number or (agents,); habits E:
-    (agents or 1, policies), uniform if None -> (agents, policies).
+    (agents or 1, policies), uniform if None -> (agents, policies), in G's precision.
     """
-    score = G * -_column(precision)
+    prior: Tensor | float = 0.0
     if habits is not None:
-        score = score + safe_log(habits) * _column(habit_weight)
+        prior = safe_log(habits)
+        if isinstance(habit_weight, Tensor) or habit_weight != 1.0:
+            prior = prior * _column(habit_weight, G)
+    if isinstance(precision, Tensor):
+        return torch.softmax(prior - G * _column(precision, G), dim=-1)
+    score = torch.add(prior, G, alpha=-precision) if isinstance(prior, Tensor) else G * -precision
     return torch.softmax(score, dim=-1)
 
 
 @torch.inference_mode()
 def action_marginals(posterior: Tensor, num_actions: tuple[int, ...]) -> tuple[Tensor, ...]:
     """P(u_f) at the first step: posterior (agents, policies) -> for each factor (agents, actions_f)."""
-    n = posterior.shape[0]
-    steps = math.prod(num_actions)
-    first = posterior.view(n, steps, -1).sum(dim=-1).view(n, *num_actions)
+    n, policies = posterior.shape
+    combinations = math.prod(num_actions)
+    first = posterior.reshape(n, combinations, policies // combinations).sum(dim=-1).view(n, *num_actions)
     axes = range(1, 1 + len(num_actions))
-    return tuple(
-        first.sum(dim=[a for a in axes if a != f]) if len(num_actions) > 1 else first for f in axes
-    )
+    return tuple(first.sum(dim=[a for a in axes if a != f]) if len(num_actions) > 1 else first for f in axes)
 
 
 @torch.inference_mode()
@@ -61,17 +63,18 @@ def select_action(
 ) -> Tensor:
     """The action of each factor for the next step, int64 (agents, factors).
 
-    mode: ``marginal`` sums the posterior over the policies that begin with an action, per factor; ``full`` takes the
-    first action of one policy. alpha: None takes the most probable (ties within TIE_TOLERANCE go to the first),
-    a number samples from softmax(alpha * ln P) with the generator, the agents' own numbers and their step.
+    posterior: (agents, policies); num_actions: of each factor. mode: ``marginal`` sums the posterior over the policies
+    that begin with an action, per factor; ``full`` takes the first action of one policy. alpha: None takes the most
+    probable (:func:`most_probable`), a number samples from softmax(alpha * ln P) with the generator, the agents' own
+    numbers, int64 (agents,), and their step. Raises ValueError for another mode, or sampling without a generator.
     """
     if alpha is not None and generator is None:
-        raise ValueError("sampling needs a generator: write generator=Philox(seed), or alpha=None for the most probable")
+        raise ValueError("sampling needs a generator; write generator=Philox(seed), or alpha=None")
     ids = torch.arange(posterior.shape[0], device=posterior.device) if agents is None else agents
 
     def choose(p: Tensor, index: int) -> Tensor:
         if alpha is None or generator is None:
-            return _first_of_the_best(p)
+            return most_probable(p)
         weights = torch.softmax(alpha * safe_log(p), dim=-1)
         return sample(weights, generator.uniform(ids, step, Purpose.ACTION, index))
 
@@ -95,11 +98,15 @@ def sample(probabilities: Tensor, uniform: Tensor) -> Tensor:
     return drawn.clamp_max(probabilities.shape[1] - 1)
 
 
-def _first_of_the_best(p: Tensor) -> Tensor:
+def most_probable(p: Tensor) -> Tensor:
+    """The most probable, and of those within TIE_TOLERANCE of it the first: (agents, k) -> int64 (agents,)."""
     log_p = safe_log(p)
     best = log_p >= log_p.amax(dim=-1, keepdim=True) - TIE_TOLERANCE
     return best.to(torch.uint8).argmax(dim=-1)
 
 
-def _column(x: Tensor | float) -> Tensor | float:
-    return x[:, None] if isinstance(x, Tensor) and x.dim() == 1 else x
+def _column(x: Tensor | float, like: Tensor) -> Tensor | float:
+    if not isinstance(x, Tensor):
+        return x
+    x = x.to(like.dtype)
+    return x[:, None] if x.dim() == 1 else x

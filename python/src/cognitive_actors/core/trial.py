@@ -18,8 +18,8 @@ from .modulator_parameters import MODULATORS
 class Simulation:
     """A batch of agents with their own copies of an environment, over as many trials as are asked for.
 
-    agents: int64 (N,) their own numbers, which decide every random draw together with ``settings.seed``. Where the
-    environment's model has Dirichlet counts, the agents learn and are drawn to what they can learn.
+    agents: int64 (N,) their own numbers, which decide every random draw together with ``settings.seed``. settings: how
+    they think; :func:`learning_settings` makes them learn what there is to learn.
     """
 
     def __init__(self, name: str, options: Mapping[str, Any], agents: Tensor, settings: CycleSettings) -> None:
@@ -60,8 +60,15 @@ class Simulation:
 
 
 def learning_settings(name: str, options: Mapping[str, Any], settings: CycleSettings) -> CycleSettings:
-    """The settings with learning switched on for whatever the environment's model has counts of."""
+    """The settings with learning switched on for whatever the environment's model has Dirichlet counts of.
+
+    Agents that learn A or B are drawn to what they can learn: G then contains their parameter information gain.
+    """
     model = environment(name, **options).model()
-    learns = {flag: getattr(model, f"p{flag[-1]}") is not None for flag in ("learn_A", "learn_B", "learn_D")}
-    novelty = learns["learn_A"] or learns["learn_B"]
-    return replace(settings, parameter_information_gain=novelty, **learns)
+    return replace(
+        settings,
+        learn_A=model.pA is not None,
+        learn_B=model.pB is not None,
+        learn_D=model.pD is not None,
+        parameter_information_gain=model.pA is not None or model.pB is not None,
+    )

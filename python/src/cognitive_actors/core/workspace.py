@@ -90,6 +90,12 @@ class WorkspaceParameters:
                 " or contents without any salience could keep their place"
             )
 
+    def at_threshold(self, theta0: float) -> WorkspaceParameters:
+        """The same with another ignition threshold; where delta is too large for it, it is cut to half of the lowest
+        value that norepinephrine takes the threshold to."""
+        lowest = theta0 * (1 - self.threshold_modulation)
+        return replace(self, theta0=theta0, delta=self.delta if self.delta < lowest else max(lowest / 2, 0.0))
+
 
 _POSITIVE = 1e-9
 _LARGE = 1e9

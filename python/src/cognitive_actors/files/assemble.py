@@ -16,6 +16,11 @@ from .columns import Faults, NumberColumn, OutcomeColumn, parse_names
 
 DEFAULT_AGENT = "0"
 
+#: Seconds, 30 million years: beyond, float64 no longer tells eighths of a second apart.
+LATEST = 1e15
+#: Of an impulse to levels between 0 and 1: far beyond any meaning, and far from what overflows.
+STRONGEST = 1e6
+
 
 @dataclass
 class RawChunk:
@@ -42,8 +47,8 @@ class Fields:
         self.modalities = tuple(modality.name for modality in model.modalities)
         self.example = f'{{"observation": {{"{model.modalities[0].name}": "{model.modalities[0].outcomes[0]}"}}}}'
         self._outcomes = [OutcomeColumn(modality, text=text) for modality in model.modalities]
-        self._time = NumberColumn("time", math.nan, text=text)
-        self._delta = [NumberColumn(f"delta of {name!r}", 0.0, text=text) for name in MODULATORS]
+        self._time = NumberColumn("time", math.nan, limit=LATEST, text=text)
+        self._delta = [NumberColumn(f"delta of {name!r}", 0.0, limit=STRONGEST, text=text) for name in MODULATORS]
 
     def assemble(self, raw: RawChunk, source: str, prefix: str, start: int) -> Batch:
         """Check every field and separate good records from bad ones.

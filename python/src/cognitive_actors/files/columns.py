@@ -72,11 +72,12 @@ class OutcomeColumn:
 
 
 class NumberColumn:
-    """A finite number per record; ``absent`` stands where there is none."""
+    """A number of at most ``limit`` either way per record; ``absent`` stands where there is none."""
 
-    def __init__(self, label: str, absent: float, *, text: bool = False) -> None:
+    def __init__(self, label: str, absent: float, *, limit: float, text: bool = False) -> None:
         self.label = label
         self.absent = absent
+        self.limit = limit
         self.text = text
 
     def parse(self, values: Sequence[Any]) -> tuple[np.ndarray, Faults]:
@@ -87,7 +88,8 @@ class NumberColumn:
             except OverflowError:
                 pass
             else:
-                if np.isfinite(array).all():
+                # NaN compares as false.
+                if (np.abs(array) <= self.limit).all():
                     return array, {}
         array = np.full(len(values), self.absent)
         faults: Faults = {}
@@ -97,6 +99,8 @@ class NumberColumn:
                 number = self.absent
             elif not math.isfinite(number):
                 faults[position] = f"{self.label} is {shown(value)}; write a finite number or leave it out"
+            elif abs(number) > self.limit:
+                faults[position] = f"{self.label} is {shown(value)}; write a number within ±{self.limit:g}"
             array[position] = number
         return array, faults
 

@@ -2,42 +2,59 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import ray
-from ray.exceptions import RayTaskError
 
 from ..actors.population import PopulationActor
-from ..cluster import ensure_ray_initialized
-from ..core.cycle import CycleSettings
+from ..cluster import ClusterError, ensure_ray_initialized
+from ..core.cycle import CognitiveCycle, CycleSettings
 from ..core.model import GenerativeModel
 from ..core.modulator_parameters import MODULATORS
-from ..core.roster import Chunk
+from ..core.roster import Chunk, Roster
 from ..files.errors import InputError
-from ..files.models import load_model
 from ..files.jsonl import parse_records
+from ..files.models import load_model
 from .examples import example_model
+from .supervision import ActorLost, await_ready, results, stop
 
 #: Stimuli of a stream that may be under way at a time.
 AHEAD = 64
+
+
+@dataclass(frozen=True)
+class _UnderWay:
+    """A stimulus that was sent to the actor; columns: reference to what becomes of it."""
+
+    id: str | None
+    chunk: Chunk
+    columns: Any
 
 
 class Session:
     """Agents that live in one actor and take stimuli as they come: one round trip each.
 
     model: a GenerativeModel or the path of one. Use it in a ``with`` statement, or call ``close``. Results equal those
-    of ``run`` on the same stimuli.
+    of ``run`` on the same stimuli. Raises ModelError or ValueError for a model or settings that do not fit, and
+    ClusterError where the cluster has no room.
     """
 
     def __init__(self, model: GenerativeModel | str | Path, settings: CycleSettings | None = None) -> None:
-        ensure_ray_initialized()
         self.model = model if isinstance(model, GenerativeModel) else load_model(model)
         settings = CycleSettings() if settings is None else settings
+        # What the actor would refuse is refused here, where the message can be read.
+        Roster(CognitiveCycle(self.model, settings))
+        ensure_ray_initialized()
         self.actor = PopulationActor.remote(self.model, settings)  # type: ignore[attr-defined]
+        try:
+            await_ready([self.actor])
+        except ActorLost as loss:
+            raise ClusterError(f"the agents' actor died before it could work: {loss}") from loss
 
     def __enter__(self) -> Self:
         return self
@@ -47,64 +64,89 @@ class Session:
 
     def close(self) -> None:
         """End the actor; the agents' state is gone."""
-        ray.kill(self.actor)
+        stop([self.actor])
 
     def step(self, stimulus: Mapping[str, Any]) -> dict[str, Any]:
         """One cognitive cycle of the stimulus' agent.
 
         stimulus: a record as in a JSONL file. Returns ``broadcast`` ({"broadcast": [...], "salience_max": x}),
         ``free_energy`` (nats), ``new_state`` (modulator levels) and ``action``. Raises InputError for a stimulus the
-        model does not allow, or one older than its agent's last.
+        model does not allow, or one older than its agent's last, and ClusterError if the actor died with its agents.
         """
-        chunk = self._chunk(stimulus)
-        return self._result(stimulus, chunk, _get(self.actor.process.remote(chunk)))
+        return self._result(self._send(stimulus))
 
-    def stream(self, stimuli: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-        """The results of stimuli in their order, a few of them under way at a time. Memory is bounded."""
-        under_way: deque[tuple[Mapping[str, Any], Chunk, Any]] = deque()
+    def stream(self, stimuli: Iterable[Mapping[str, Any]], ahead: int = AHEAD) -> Iterator[dict[str, Any]]:
+        """The results of stimuli in their order. Memory is bounded.
+
+        ahead: stimuli under way at a time; a result is there at the latest when that many more were taken. Raises as
+        ``step``; the results of all stimuli before a bad one come first.
+        """
+        under_way: deque[_UnderWay] = deque()
         for stimulus in stimuli:
-            chunk = self._chunk(stimulus)
-            under_way.append((stimulus, chunk, self.actor.process.remote(chunk)))
-            if len(under_way) >= AHEAD:
-                first, its_chunk, reference = under_way.popleft()
-                yield self._result(first, its_chunk, _get(reference))
-        for stimulus, chunk, reference in under_way:
-            yield self._result(stimulus, chunk, _get(reference))
+            try:
+                under_way.append(self._send(stimulus))
+            except InputError:
+                yield from map(self._result, under_way)
+                raise
+            if len(under_way) > ahead:
+                yield self._result(under_way.popleft())
+        yield from map(self._result, under_way)
 
-    def _chunk(self, stimulus: Mapping[str, Any]) -> Chunk:
+    def _send(self, stimulus: Mapping[str, Any]) -> _UnderWay:
         batch = parse_records([stimulus], self.model)
-        return Chunk(batch.agents, batch.time, batch.observations, batch.delta)
+        chunk = Chunk(batch.agents, batch.time, batch.observations, batch.delta)
+        return _UnderWay(batch.ids[0] if "id" in stimulus else None, chunk, self.actor.process.remote(chunk))
 
-    def _result(self, stimulus: Mapping[str, Any], chunk: Chunk, columns: dict[str, np.ndarray]) -> dict[str, Any]:
+    def _result(self, sent: _UnderWay) -> dict[str, Any]:
+        chunk = sent.chunk
+        try:
+            columns = results([sent.columns])[0]
+        except ActorLost as loss:
+            raise ClusterError(f"the agents' actor died, and their state with it: {loss}; open a new session") from loss
         if columns["late"][0]:
             raise InputError(f"time runs backwards for agent {chunk.names[0]!r}; send each agent's stimuli by time")
         modalities = self.model.modalities
         salience, entered = columns["salience"][0], columns["broadcast"][0]
         contents = [
-            {
-                "modality": m.name,
-                "content": m.outcomes[o] if o >= 0 else None,
-                "salience": float(s),
-            }
-            for m, o, s, b in zip(modalities, chunk.observations[0].tolist(), salience, entered, strict=True)
+            {"modality": m.name, "content": m.outcomes[o] if o >= 0 else None, "salience": s}
+            for m, o, s, b in zip(modalities, chunk.observations[0].tolist(), salience.tolist(), entered, strict=True)
             if b
         ]
-        contents.sort(key=lambda c: -float(c["salience"] or 0.0))
+        contents.sort(key=lambda c: -c["salience"])
         action = columns["action"][0].tolist()
         return {
-            "id": stimulus.get("id"),
+            "id": sent.id,
             "agent": chunk.names[0],
             "broadcast": {"broadcast": contents, "salience_max": float(salience.max(initial=0.0))},
             "free_energy": float(columns["free_energy"][0]),
             "expected_free_energy": float(columns["expected_free_energy"][0]),
             "new_state": dict(zip(MODULATORS, columns["levels"][0].tolist(), strict=True)),
-            "action": {
-                f.name: f.actions[u] for f, u in zip(self.model.factors, action, strict=True) if f.controllable
-            },
+            "action": {f.name: f.actions[u] for f, u in zip(self.model.factors, action, strict=True) if f.controllable},
         }
 
 
-_default: tuple[Any, Session] | None = None
+@dataclass(frozen=True)
+class _Default:
+    """The session of calls without one: of which model, and in which connection to Ray."""
+
+    model: GenerativeModel | Path
+    connection: tuple[str, str]
+    session: Session
+
+    def serves(self, model: GenerativeModel | Path) -> bool:
+        if not ray.is_initialized() or _connection() != self.connection:
+            return False
+        return model is self.model or (isinstance(model, Path) and model == self.model)
+
+
+def _connection() -> tuple[str, str]:
+    """What no other connection to Ray has: the node, and the job that ends with this connection."""
+    context = ray.get_runtime_context()
+    return str(context.get_node_id()), str(context.get_job_id())
+
+
+_default: _Default | None = None
+_lock = threading.Lock()
 
 
 def run_distributed_inference(
@@ -116,19 +158,14 @@ def run_distributed_inference(
     one is made on the first call, from ``model`` (the umbrella example by default), and used again by later calls
     with the same model: agents keep their state between calls.
     """
+    return (session or _default_session(model)).step(input_data)
+
+
+def _default_session(model: GenerativeModel | str | Path | None) -> Session:
     global _default
-    if session is not None:
-        return session.step(input_data)
-    wanted = example_model() if model is None else model
-    if _default is None or not ray.is_initialized() or _default[0] != wanted:
-        _default = (wanted, Session(wanted))
-    return _default[1].step(input_data)
-
-
-def _get(reference: Any) -> dict[str, np.ndarray]:
-    try:
-        columns: dict[str, np.ndarray] = ray.get(reference)
-    except RayTaskError as error:
-        raise (error.cause or error) from None
-    return columns
-
+    wanted = model if isinstance(model, GenerativeModel) else Path(model or example_model())
+    with _lock:
+        if _default is None or not _default.serves(wanted):
+            session = Session(wanted)
+            _default = _Default(wanted, _connection(), session)
+        return _default.session

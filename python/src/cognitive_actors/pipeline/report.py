@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..core.modulator_parameters import MODULATORS
@@ -15,7 +16,7 @@ from ..files.errors import InputError
 #: Points along the time axis: more than a picture can show, and few enough to hold for any length of input.
 BINS = 400
 
-_COLOURS = ("#c1272d", "#0072b2", "#cc79a7", "#e69f00", "#009e73")
+COLOURS = ("#c1272d", "#0072b2", "#cc79a7", "#e69f00", "#009e73")
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,14 @@ def read_series(path: Path, bins: int = BINS) -> Series:
     """
     try:
         file = pq.ParquetFile(path)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}; write the --out directory of a finished run") from None
+    except (OSError, pa.ArrowException) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: {reason}; write the --out directory of a finished run") from None
     with file:
         names = [n for n in file.schema_arrow.names if n in _WANTED or n.startswith("salience.")]
-        if "time" not in file.schema_arrow.names:
-            raise InputError(f"{path}: has no column 'time'; it is not the output of a run")
+        for name in ("time", *sorted(_WANTED)):
+            if name not in file.schema_arrow.names:
+                raise InputError(f"{path}: has no column {name!r}; write the --out directory of a finished run")
         low, high = np.inf, -np.inf
         for batch in file.iter_batches(columns=["time"]):
             x = batch["time"].to_numpy()
@@ -68,15 +71,16 @@ def draw(directory: Path) -> Path:
     time = series.time / scale
     figure = Figure(figsize=(11, 8.5), layout="constrained")
     top, middle, bottom = figure.subplots(3, 1, sharex=True)
-    for name, colour in zip(MODULATORS, _COLOURS, strict=True):
+    for name, colour in zip(MODULATORS, COLOURS, strict=True):
         top.plot(time, series.values[name], color=colour, lw=1.2, label=name)
     top.set_ylabel("modulator level")
     saliences = sorted(n for n in series.values if n.startswith("salience."))
     for i, name in enumerate(saliences):
         middle.plot(time, series.values[name], lw=1.0, label=name.removeprefix("salience."), color=f"C{i}")
     middle.set_ylabel("salience")
-    bottom.plot(time, series.values["free_energy"], color="#222222", lw=1.0, label="variational free energy")
-    bottom.plot(time, series.values["expected_free_energy"], color="#888888", lw=1.0, ls="--", label="expected free energy")
+    for name, colour, dash in (("variational", "#222222", "-"), ("expected", "#888888", "--")):
+        energy = series.values["free_energy" if name == "variational" else "expected_free_energy"]
+        bottom.plot(time, energy, color=colour, lw=1.0, ls=dash, label=f"{name} free energy")
     bottom.set_ylabel("nats")
     bottom.set_xlabel(f"time ({unit})")
     for axes in (top, middle, bottom):

@@ -11,24 +11,28 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 
-from ..cluster import ClusterError
-from ..core.cycle import CycleSettings
+from ..cluster import ClusterError, ensure_ray_initialized
+from ..core.cycle import CognitiveCycle, CycleSettings
 from ..core.model import GenerativeModel
-from ..core.roster import Chunk
+from ..core.roster import Chunk, Roster
 from ..files.batch import Batch, Reject
 from ..files.errors import InputError
 from ..files.models import load_model
 from ..files.stimuli import CHUNK, count_stimuli, read_stimuli
+from .fingerprint import fingerprint_file, fingerprint_settings
 from .identity import LATE_IDS, IdIndex
-from .shards import Arrays, Pending, ShardLost, Shards, default_count
+from .shards import Pending, Shards, default_count
 from .summary import summarize
+from .supervision import ActorLost
 from .table import schema, table
-from .workarea import WorkArea, fingerprint_file
+from .workarea import WorkArea
 
 #: Chunks sent ahead of the one that is waited for.
 AHEAD = 2
@@ -49,7 +53,8 @@ class RejectedInput(InputError):
 @dataclass(frozen=True)
 class RunRequest:
     """What to run. on_error: stop at the first bad record, or put bad records into rejects.jsonl and go on;
-    shards: actors (one per CPU of the cluster by default); commit_seconds: how much work a crash may cost."""
+    shards: actors (one per CPU of the cluster by default); commit_seconds: how much work a crash may cost; address:
+    the cluster, as :func:`ensure_ray_initialized` takes it."""
 
     paths: Sequence[Path]
     model: Path
@@ -61,6 +66,7 @@ class RunRequest:
     device: str = "cpu"
     chunk: int = CHUNK
     commit_seconds: float = 10.0
+    address: str | None = None
 
 
 @dataclass(frozen=True)
@@ -74,52 +80,69 @@ class Advance:
 
 
 def run(request: RunRequest, progress: Callable[[Advance], None] = lambda _: None) -> dict[str, Any]:
-    """Run the pipeline on the connected cluster and publish its output; returns the summary.
+    """Run the pipeline and publish its output; returns the summary. Connects to Ray where this process is not.
 
-    Raises InputError (ModelError for the model) where the input or the output directory is not usable, and
-    ClusterError where the cluster has no room or keeps losing actors. Output of earlier runs is replaced only
-    when everything has succeeded.
+    Raises InputError (ModelError for the model) where the input or the output directory is not usable, ValueError for
+    settings that do not fit the model, and ClusterError where the cluster has no room or keeps losing actors. Output
+    of earlier runs is replaced only when everything has succeeded.
     """
     model = load_model(request.model)
+    _check_device(request.device)
+    # What an actor would refuse is refused here, before anything is started.
+    Roster(CognitiveCycle(model, request.settings))
     total = count_stimuli(request.paths, model)
     with WorkArea(request.out, _fingerprint(request), resume=request.resume) as area:
-        begin = time.monotonic()
-        resumed_at = area.committed.position
-        losses, committed = 0, area.committed.position
-        while True:
-            try:
-                _Attempt(request, model, area, total, progress).run()
-                break
-            except ShardLost as loss:
-                losses = losses + 1 if area.committed.position == committed else 1
-                committed = area.committed.position
-                if losses >= MAX_LOSSES:
-                    raise ClusterError(
-                        f"an actor died {losses} times between records {committed} and {committed + request.chunk}:"
-                        f" {loss}; look for its reason in Ray's logs, then run again with --resume"
-                    ) from loss
-                area.roll_back()
-            except RejectedInput:
-                area.discard()
-                raise
+        ensure_ray_initialized(request.address)
+        begin, resumed_at = time.monotonic(), area.committed.position
+        try:
+            losses = _persist(request, model, area, total, progress)
+        except RejectedInput:
+            area.discard()
+            raise
         seconds = time.monotonic() - begin
-        counts = {
-            "records": area.committed.position,
-            "results": area.committed.results,
-            "rejects": area.committed.rejects,
+        done = area.committed
+        summary = {
+            "records": done.position,
+            "results": done.results,
+            "rejects": done.rejects,
             "resumed_at": resumed_at,
             "actor_losses": losses,
             "seconds": round(seconds, 3),
-            "stimuli_per_second": round((area.committed.position - resumed_at) / seconds, 1),
+            "stimuli_per_second": round((done.position - resumed_at) / seconds, 1),
+            **summarize(area.committed_parts(), model),
         }
-        summary = {**counts, **summarize(area.committed_parts(), model)}
         area.publish(schema(model), summary)
         area.discard()
     return summary
 
 
+def _persist(
+    request: RunRequest, model: GenerativeModel, area: WorkArea, total: int, progress: Callable[[Advance], None]
+) -> int:
+    """Attempts until one reaches the end of the input; returns how many lost an actor."""
+    losses = in_vain = 0
+    committed = area.committed.position
+    while True:
+        try:
+            _Attempt(request, model, area, total, progress).run()
+            return losses
+        except ActorLost as loss:
+            losses += 1
+            in_vain = in_vain + 1 if area.committed.position == committed else 1
+            committed = area.committed.position
+            if in_vain >= MAX_LOSSES:
+                raise ClusterError(
+                    f"actors died {in_vain} times after record {committed} of {total} before anything more could be"
+                    f" committed: {loss}; look for the reason in Ray's logs, then run again with --resume"
+                ) from loss
+            area.roll_back()
+
+
 class _Attempt:
     """One pass from the last commit to the end of the input, or to the loss of an actor."""
+
+    ids: IdIndex
+    shards: Shards
 
     def __init__(
         self,
@@ -131,35 +154,40 @@ class _Attempt:
     ) -> None:
         self.request, self.model, self.area = request, model, area
         self.total, self.progress = total, progress
-        self.shards = Shards(
-            model, request.settings, request.shards or default_count(), device=request.device, snapshot=area.state()
-        )
-        self.ids = IdIndex(area.directory / "ids.sqlite", area.committed_parts())
         self.under_way: deque[tuple[Batch, tuple[Reject, ...], Pending]] = deque()
-        self.last_commit = time.monotonic()
 
     def run(self) -> None:
-        try:
-            reader = read_stimuli(
-                self.request.paths, self.model, chunk=self.request.chunk, skip=self.area.committed.position
-            )
-            for batch in reader:
-                due = time.monotonic() - self.last_commit >= self.request.commit_seconds
-                self._send(batch, commit=due or batch.position == self.total)
+        request, area = self.request, self.area
+        count = request.shards or default_count(request.device)
+        with (
+            closing(IdIndex(area.directory / "ids.sqlite", area.committed_parts())) as self.ids,
+            Shards(self.model, request.settings, count, device=request.device, snapshot=area.state()) as self.shards,
+        ):
+            self._report()
+            self.last_commit = time.monotonic()
+            for batch in read_stimuli(request.paths, self.model, chunk=request.chunk, skip=area.committed.position):
+                self._send(batch, commit=time.monotonic() - self.last_commit >= request.commit_seconds)
                 if len(self.under_way) > AHEAD:
                     self._finish()
             while self.under_way:
                 self._finish()
-        finally:
-            self.ids.close()
-            self.shards.stop()
+            if area.current != area.committed:
+                area.commit(self.shards.snapshot())
+        if area.committed.position != self.total:
+            raise InputError(
+                f"the input had {self.total} records when the run began and {area.committed.position} when it was read;"
+                " run again when nothing writes to it"
+            )
 
     def _send(self, batch: Batch, *, commit: bool) -> None:
-        repeated = set(self.ids.add(batch.ids))
         rejects = batch.rejects
+        repeated = self.ids.add(batch.ids)
         if repeated:
-            rejects += tuple(_reject(batch, i, f"id {batch.ids[i]!r} was read before; give each record an id of its own") for i in repeated)
-            batch = _keep(batch, [i for i in range(len(batch)) if i not in repeated])
+            rejects += tuple(
+                _reject(batch, i, f"id {batch.ids[i]!r} was read before; give each record an id of its own")
+                for i in repeated
+            )
+            batch = _without(batch, repeated)
         self._refuse(rejects)
         if commit:
             self.last_commit = time.monotonic()
@@ -168,20 +196,22 @@ class _Attempt:
 
     def _finish(self) -> None:
         batch, rejects, pending = self.under_way.popleft()
-        columns: Arrays
         columns, state = self.shards.collect(pending)
-        late = columns["late"].nonzero()[0] if columns else ()
+        late = columns["late"].nonzero()[0].tolist() if columns else []
         rejects += tuple(
             _reject(batch, i, f"time runs backwards for agent {batch.agents[i]!r}; sort each agent's records by time")
             for i in late
         )
         self._refuse(rejects)
         rows = table(self.model, batch.ids, batch.agents, columns) if columns else schema(self.model).empty_table()
-        if len(late):
+        if late:
             rows = rows.replace_schema_metadata({LATE_IDS: json.dumps([batch.ids[i] for i in late])})
         self.area.add(rows, sorted(rejects, key=lambda r: r.line), batch.position)
         if state is not None:
             self.area.commit(state)
+        self._report()
+
+    def _report(self) -> None:
         current = self.area.current
         self.progress(Advance(current.position, self.total, current.results, current.rejects))
 
@@ -194,41 +224,38 @@ def _reject(batch: Batch, i: int, reason: str) -> Reject:
     return Reject(batch.source, int(batch.lines[i]), reason, batch.ids[i])
 
 
-def _keep(batch: Batch, kept: list[int]) -> Batch:
-    return Batch(
-        source=batch.source,
+def _without(batch: Batch, positions: Sequence[int]) -> Batch:
+    left_out = set(positions)
+    kept = [i for i in range(len(batch)) if i not in left_out]
+    return replace(
+        batch,
         ids=[batch.ids[i] for i in kept],
         agents=[batch.agents[i] for i in kept],
         time=batch.time[kept],
         observations=batch.observations[kept],
         delta=batch.delta[kept],
         lines=batch.lines[kept],
-        rejects=batch.rejects,
-        start=batch.start,
-        position=batch.position,
     )
 
 
 def _fingerprint(request: RunRequest) -> dict[str, Any]:
+    """What a run that is resumed must have in common with the one that was interrupted."""
     try:
-        files = [fingerprint_file(Path(path)) for path in request.paths]
+        return {
+            "input": [fingerprint_file(Path(path)) for path in request.paths],
+            "model": fingerprint_file(request.model),
+            "chunk size": request.chunk,
+            "--on-error": request.on_error,
+            **fingerprint_settings(request.settings),
+        }
     except OSError as error:
         raise InputError(f"{error.filename}: {error.strerror}; write the path of a file that can be read") from None
-    return {
-        "input": files,
-        "model": fingerprint_file(request.model),
-        "settings": _plain(request.settings),
-        "chunk size": request.chunk,
-        "--on-error": request.on_error,
-    }
 
 
-def _plain(value: Any) -> Any:
-    """Nested settings as what JSON can hold."""
-    if is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, (tuple, list)):
-        return [_plain(x) for x in value]
-    return str(value) if isinstance(value, float) else value
-
-
+def _check_device(device: str) -> None:
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        kind = ""
+    if kind not in ("cpu", "cuda"):
+        raise InputError(f"device is {device!r}; write cpu or cuda")

@@ -5,26 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayError
 
 from ..actors.population import PopulationActor
 from ..cluster import ClusterError
 from ..core.cycle import CycleSettings
 from ..core.model import GenerativeModel
-from ..core.roster import Chunk, agent_number
+from ..core.roster import Chunk, agent_number, pack_names, unpack_names
+from .supervision import START_DEADLINE, await_ready, results, stop
 
 Arrays = dict[str, np.ndarray]
-
-#: Seconds an actor may wait for a free CPU before the run gives up.
-START_DEADLINE = 120.0
-
-
-class ShardLost(RuntimeError):
-    """An actor died with the state of its agents; the run goes on from the last checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +31,10 @@ class Pending:
 
 
 class Shards:
-    """PopulationActors, each with the agents whose number falls to it."""
+    """PopulationActors, each with the agents whose number falls to it.
+
+    Use it in a ``with`` statement, or call ``stop``.
+    """
 
     def __init__(
         self,
@@ -47,10 +44,11 @@ class Shards:
         *,
         device: str = "cpu",
         snapshot: Mapping[str, np.ndarray] | None = None,
+        deadline: float = START_DEADLINE,
     ) -> None:
         """Start the actors; ``snapshot`` (of any number of shards) gives them their agents' state.
 
-        Raises ClusterError if the cluster has no room for them.
+        Raises ClusterError if the cluster has no room for them within ``deadline`` seconds, ActorLost if one dies.
         """
         self.count = count
         options = {"num_gpus": 1} if device.startswith("cuda") else {}
@@ -60,51 +58,46 @@ class Shards:
             PopulationActor.options(**options).remote(shared, cycle, part, device)  # type: ignore[attr-defined]
             for part in parts
         ]
-        try:
-            ray.get([actor.ready.remote() for actor in self.actors], timeout=START_DEADLINE)
-        except GetTimeoutError:
-            self.stop()
-            free = ray.available_resources().get("CPU", 0)
-            raise ClusterError(
-                f"{count} population actors found no room within {START_DEADLINE:g} s ({free:g} CPUs are free);"
-                " free some, or ask for fewer with --shards"
-            ) from None
+        await_ready(self.actors, deadline)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
 
     def submit(self, chunk: Chunk, *, snapshot: bool) -> Pending:
         """Send a chunk to the shards of its agents, without waiting. Chunks are processed in order of submission."""
         positions = self._positions(chunk)
-        results, snapshots = [], []
+        columns, snapshots = [], []
         for actor, where in zip(self.actors, positions, strict=True):
             part = chunk if len(where) == len(chunk.names) else _select(chunk, where)
             if snapshot:
-                result, state = actor.process_and_snapshot.options(num_returns=2).remote(part)
+                column, state = actor.process_and_snapshot.options(num_returns=2).remote(part)
                 snapshots.append(state)
             else:
-                result = actor.process.remote(part) if len(where) else None
-            results.append(result)
-        return Pending(positions, results, snapshots if snapshot else None)
+                column = actor.process.remote(part) if len(where) else None
+            columns.append(column)
+        return Pending(positions, columns, snapshots if snapshot else None)
 
     def collect(self, pending: Pending) -> tuple[Arrays, Arrays | None]:
         """Wait for a chunk: its columns in the chunk's order and, if asked for, the state of all agents after it.
 
-        Raises ShardLost if an actor died.
+        Raises ActorLost if an actor died.
         """
-        parts = [p for p, r in zip(pending.positions, pending.results, strict=True) if r is not None and len(p)]
-        wanted = [r for p, r in zip(pending.positions, pending.results, strict=True) if r is not None and len(p)]
-        try:
-            columns = _merge(parts, ray.get(wanted)) if parts else {}
-            states = ray.get(pending.snapshots) if pending.snapshots is not None else None
-        except RayActorError as error:
-            raise ShardLost(str(error)) from error
-        except RayError as error:
-            cause = error.cause if hasattr(error, "cause") else None
-            raise cause if isinstance(cause, Exception) else error
+        sent = [(p, r) for p, r in zip(pending.positions, pending.results, strict=True) if r is not None and len(p)]
+        parts = [p for p, _ in sent]
+        columns = _merge(parts, results([r for _, r in sent])) if sent else {}
+        states = results(pending.snapshots) if pending.snapshots is not None else None
         return columns, None if states is None else _join_snapshots(states)
+
+    def snapshot(self) -> Arrays:
+        """The state of all agents after everything submitted so far. Raises ActorLost if an actor died."""
+        return _join_snapshots(results([actor.snapshot.remote() for actor in self.actors]))
 
     def stop(self) -> None:
         """End the actors."""
-        for actor in self.actors:
-            ray.kill(actor)
+        stop(self.actors)
 
     def _positions(self, chunk: Chunk) -> list[np.ndarray]:
         if self.count == 1:
@@ -140,14 +133,26 @@ def _merge(positions: list[np.ndarray], parts: list[Arrays]) -> Arrays:
 
 
 def _split_snapshot(snapshot: Mapping[str, np.ndarray], count: int) -> list[Arrays]:
-    shard = shard_of([str(name) for name in snapshot["names"]], count)
-    return [{name: x[shard == i] for name, x in snapshot.items()} for i in range(count)]
+    names = unpack_names(snapshot)
+    shard = shard_of(names, count)
+    state = {name: x for name, x in snapshot.items() if name not in ("names", "name_lengths")}
+    parts = []
+    for i in range(count):
+        mine = np.flatnonzero(shard == i)
+        parts.append({**pack_names([names[j] for j in mine]), **{name: x[mine] for name, x in state.items()}})
+    return parts
 
 
 def _join_snapshots(states: list[Arrays]) -> Arrays:
+    # Bytes of names and rows of agents alike: one shard's behind the other's.
     return {name: np.concatenate([state[name] for state in states]) for name in states[0]}
 
 
-def default_count() -> int:
-    """One shard for every CPU of the cluster."""
-    return max(1, math.floor(ray.cluster_resources().get("CPU", 1)))
+def default_count(device: str = "cpu") -> int:
+    """One shard for every CPU of the cluster, or for every GPU. Raises ClusterError where there is no GPU."""
+    resources: dict[str, float] = ray.cluster_resources()
+    if device.startswith("cuda"):
+        if not resources.get("GPU"):
+            raise ClusterError("no node of the cluster has a GPU; write --device cpu, or add a node that has one")
+        return max(1, math.floor(resources["GPU"]))
+    return max(1, math.floor(resources.get("CPU", 1)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,7 +17,10 @@ from .table import SCALARS
 
 
 def summarize(parts: Iterable[Path], model: GenerativeModel) -> dict[str, Any]:
-    """Means of the energies and modulators, how often each modality was broadcast, and the actions taken."""
+    """Means of the energies and modulators, how often each modality was broadcast, and the actions taken.
+
+    A figure that is not finite is None.
+    """
     means = [*SCALARS, *MODULATORS]
     broadcast = [f"broadcast.{m.name}" for m in model.modalities]
     actions = [f"action.{f.name}" for f in model.factors if f.controllable]
@@ -43,10 +47,15 @@ def summarize(parts: Iterable[Path], model: GenerativeModel) -> dict[str, Any]:
         "agents": len(agents),
         "model": model.name,
         "figures": {
-            name: {"mean": sums[name] / rows, "min": extremes[name][0], "max": extremes[name][1]}
-            for name in means
+            name: {"mean": _finite(sums[name] / rows), "min": _finite(low), "max": _finite(high)}
+            for name, (low, high) in extremes.items()
             if rows
         },
         "broadcast": {name.removeprefix("broadcast."): count / rows for name, count in seen.items() if rows},
         "actions": {name.removeprefix("action."): dict(count.most_common()) for name, count in taken.items()},
     }
+
+
+def _finite(x: float) -> float | None:
+    """What JSON can hold: None for infinity, the free energy of what the model holds impossible."""
+    return x if math.isfinite(x) else None

@@ -15,7 +15,7 @@ SCALARS = ("free_energy", "expected_free_energy", "policy_entropy", "precision",
 
 
 def schema(model: GenerativeModel) -> pa.Schema:
-    """id, agent, time, action.FACTOR ..., policy, energies, salience.MODALITY ..., broadcast.MODALITY ..., modulators."""
+    """id, agent, time, action.FACTOR, policy, energies, salience.MODALITY, broadcast.MODALITY and the modulators."""
     number = pa.float64() if model.dtype.itemsize == 8 else pa.float32()
     fields = [pa.field("id", pa.string()), pa.field("agent", pa.string()), pa.field("time", pa.float64())]
     fields += [pa.field(f"action.{f.name}", pa.string()) for f in model.factors if f.controllable]
@@ -37,8 +37,8 @@ def table(
         return rows.empty_table()
     every = len(kept) == len(ids)
     arrays: list[pa.Array] = [
-        pa.array(ids if every else [ids[i] for i in kept], pa.string()),
-        pa.array(agents if every else [agents[i] for i in kept], pa.string()),
+        pa.array(ids if every else [ids[i] for i in kept.tolist()], pa.string()),
+        pa.array(agents if every else [agents[i] for i in kept.tolist()], pa.string()),
     ]
     arrays.append(pa.array(columns["time"][kept]))
     for f, factor in enumerate(model.factors):

@@ -12,7 +12,6 @@ Results of an earlier run in OUT stay untouched until a new run is complete.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -20,11 +19,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import numpy as np
 import pyarrow as pa
 
+from ..files.atomic import remove_unfinished, replacing
 from ..files.batch import Reject
 from ..files.checkpoint import load_arrays, save_arrays
 from ..files.errors import InputError
@@ -57,15 +57,19 @@ class WorkArea:
         self.out, self.directory = out, out / ".run"
         self.fingerprint = json.loads(json.dumps(dict(fingerprint)))
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.directory / "lock", "a+")  # noqa: SIM115 (held until close)
+            self._lock = _locked(self.directory)
+        except BlockingIOError:
+            raise InputError(f"{out}: another run is writing there; wait for it, or write another --out") from None
         except OSError as error:
             raise InputError(f"{out}: {error.strerror or error}; write a directory that can be written") from None
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            self._prepare(resume)
+        except BaseException:
             self._lock.close()
-            raise InputError(f"{out}: another run is writing there; wait for it, or write another --out") from None
+            raise
+
+    def _prepare(self, resume: bool) -> None:
+        remove_unfinished(self.out)
         self.committed = Progress()
         if resume:
             self._resume()
@@ -76,17 +80,13 @@ class WorkArea:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._lock.close()
-
-    @property
-    def resumed(self) -> bool:
-        return self.committed.position > 0
 
     def add(self, table: pa.Table, rejects: Sequence[Reject], position: int) -> None:
         """Write the results and rejects of one chunk. They count only once ``commit`` has been called."""
         write_part(self._part(self.current.parts), table)
-        length = append_rejects(self.directory / "rejects.jsonl", rejects) if rejects else self.current.reject_bytes
+        length = append_rejects(self._log, rejects) if rejects else self.current.reject_bytes
         self.current = replace(
             self.current,
             position=position,
@@ -110,11 +110,9 @@ class WorkArea:
             (self.directory / before).unlink(missing_ok=True)
 
     def roll_back(self) -> None:
-        """Forget what was added after the last commit."""
+        """Forget what was added after the last commit. Raises InputError if what was committed is not there."""
         self.current = self.committed
-        log = self.directory / "rejects.jsonl"
-        if log.exists():
-            append_rejects(log, (), keep=self.committed.reject_bytes)
+        append_rejects(self._log, (), keep=self.committed.reject_bytes)
 
     def state(self) -> dict[str, np.ndarray] | None:
         """The committed state of all agents. Raises CheckpointError if it is damaged."""
@@ -126,24 +124,33 @@ class WorkArea:
         return (self._part(i) for i in range(self.committed.parts))
 
     def publish(self, schema: pa.Schema, summary: Mapping[str, Any]) -> None:
-        """Put results.parquet, rejects.jsonl and summary.json in place of those of an earlier run."""
-        log = self.directory / "rejects.jsonl"
-        log.touch()
+        """Put results.parquet, rejects.jsonl and summary.json in place of those of an earlier run.
+
+        The work area stays as it is: a run that is killed meanwhile is resumed and publishes again.
+        """
         concatenate(list(self.committed_parts()), self.out / "results.parquet", schema=schema)
-        os.replace(log, self.out / "rejects.jsonl")
+        with replacing(self.out / "rejects.jsonl") as file, open(self._log, "rb") as log:
+            shutil.copyfileobj(log, file)
         write_json(self.out / "summary.json", dict(summary))
 
     def discard(self) -> None:
         """Remove the work area: the run is complete, or not worth resuming."""
+        # First what says that there is something to resume, lest a kill in between leave half of it.
+        (self.directory / "progress.json").unlink(missing_ok=True)
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _part(self, number: int) -> Path:
         return self.directory / f"part-{number:08d}.parquet"
 
+    @property
+    def _log(self) -> Path:
+        return self.directory / "rejects.jsonl"
+
     def _empty(self) -> None:
         for path in self.directory.iterdir():
             if path.name != "lock":
                 path.unlink()
+        self._log.touch()
 
     def _resume(self) -> None:
         path = self.directory / "progress.json"
@@ -157,24 +164,38 @@ class WorkArea:
                 raise ValueError(f"version {stored['version']}")
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: not the progress of a run ({error}); run again without --resume") from None
-        for name, value in self.fingerprint.items():
-            if fingerprint.get(name) != value:
+        for name in {**fingerprint, **self.fingerprint}:
+            before, now = fingerprint.get(name), self.fingerprint.get(name)
+            if before != now:
                 raise InputError(
-                    f"{self.out}: the run to resume had another {name} ({fingerprint.get(name)!r}, now {value!r});"
+                    f"{self.out}: the run to resume had another {name} ({before!r}, now {now!r});"
                     " give it the same, or run again without --resume"
                 )
-        self.committed = self.current = progress
+        self.committed = progress
+        for needed in (*self.committed_parts(), self.directory / str(progress.state)):
+            if not needed.exists():
+                raise InputError(f"{needed}: missing, although it was committed; run again without --resume")
+        remove_unfinished(self.directory)
         self.roll_back()
 
 
-def fingerprint_file(path: Path) -> list[Any]:
-    """Name, size and a digest of the beginning and end of a file: enough to notice that it is another one."""
-    window = 65536
-    with open(path, "rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(0)
-        digest = hashlib.sha256(file.read(window))
-        file.seek(max(0, size - window))
-        digest.update(file.read(window))
-    return [path.name, size, digest.hexdigest()]
-
+def _locked(directory: Path) -> IO[str]:
+    """The open lock file of a directory. Raises BlockingIOError where another process holds it, OSError."""
+    while True:
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / "lock"
+        try:
+            lock = open(path, "a+")  # noqa: SIM115 (held until close)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # A run that ended a moment ago may have removed the file in between: then this lock locks nothing.
+            if path.exists() and os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                return lock
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            lock.close()
+            raise
+        lock.close()
