@@ -46,7 +46,7 @@ def test_free_energy_is_the_cores(examples: Path, model: GenerativeModel) -> Non
         for number, words in enumerate(ray.get(actor.policies.remote())):
             for policy in (number, f"policy_{number}", words):
                 G = ray.get(actor.compute_free_energy.remote(state, policy))
-                assert G == pytest.approx(float(expected[number]), abs=1e-6)
+                assert pytest.approx(float(expected[number]), abs=1e-6) == G
 
 
 def test_dopamine_sharpens_the_choice(examples: Path) -> None:

@@ -51,5 +51,5 @@ def test_source_names_the_setting() -> None:
 
 @pytest.mark.parametrize("port", ["0", "65536", "-1", "6379a", " 6379"])
 def test_bad_port(port: str) -> None:
-    with pytest.raises(ValueError, match="RAY_PORT is .*write a port number between 1 and 65535"):
+    with pytest.raises(ValueError, match=r"RAY_PORT is .*write a port number between 1 and 65535"):
         resolve(None, None, {"RAY_HOST": "h", "RAY_PORT": port})

@@ -13,7 +13,7 @@ from torch import Tensor
 from cognitive_actors.core.appraisal import Drives
 from cognitive_actors.core.cycle import CognitiveCycle, CycleSettings, Outcome, Population
 from cognitive_actors.core.model import Factor, GenerativeModel, Modality
-from cognitive_actors.core.neuromodulators import impulse_vector
+from cognitive_actors.core.neuromodulators import GUIDE, impulse_vector
 from cognitive_actors.core.workspace import WorkspaceParameters
 
 #: Lowered, left alone, raised.
@@ -210,6 +210,41 @@ def test_what_is_not_broadcast_keeps_no_promise() -> None:
     cycle, population = chosen_arm(gate=True, workspace=WorkspaceParameters(theta0=100.0))
     _, outcome = cycle.step(population, PAYMENTS)
     assert outcome.levels[:, 0].tolist() == pytest.approx([0.5, 0.5], abs=1e-12)
+
+
+def test_surprise_is_felt_at_once_and_news_as_long_as_it_lasts() -> None:
+    """Dopamine and norepinephrine get impulses, serotonin, oxytocin and cortisol a held input."""
+    sign = Modality("payment", ("bad", "good"), (0,), social=True)
+    still = np.eye(2)[..., None]
+    model = GenerativeModel.from_arrays(
+        [[[0.9, 0.1], [0.1, 0.9]]], [still], [[0.0, 2.0]], modalities=[sign], dtype=torch.float64
+    )
+    cycle = CognitiveCycle(model)
+    good = (torch.tensor([1]),)
+    population, first = cycle.step(cycle.initial(1), good)
+    baseline = cycle.baseline
+    assert float(first.levels[0, 0]) > float(baseline[0])
+    assert torch.equal(first.levels[0, 1:4], baseline[1:4])
+    assert float(population.modulators.input[0, 1]) > 0 and float(population.modulators.input[0, 2]) > 0
+    assert population.modulators.input[0, [0, 4]].tolist() == [0.0, 0.0]
+    population, second = cycle.step(population, good)
+    assert bool((second.levels[0, 1:3] > baseline[1:3]).all())
+    population, _ = cycle.step(population, (torch.tensor([-1]),))
+    assert population.modulators.input.tolist() == [[0.0] * 5]
+
+
+def test_a_rule_for_events_fires_for_the_agents_the_event_reaches() -> None:
+    """The guide's rule: dopamine above 0.8 adds 0.1 to norepinephrine whenever something happens to the agent."""
+    model = GenerativeModel.from_arrays([np.eye(2)], [line(2)])
+    cycle = CognitiveCycle(model, CycleSettings(drives=Drives.none(), modulators=GUIDE))
+    population, seen = cycle.initial(2), (torch.tensor([0, 0]),)
+    first, other = impulse_vector({"dopamine": 0.4}), impulse_vector({"cortisol": 0.1})
+    nothing = torch.zeros_like(first)
+    for delta in (torch.stack([first, nothing]), torch.stack([nothing, other])):
+        population, outcome = cycle.step(population, seen, delta=delta)
+        assert outcome.levels[:, 4].tolist() == pytest.approx([0.6, 0.5])
+    _, outcome = cycle.step(population, seen, delta=torch.stack([other, nothing]))
+    assert outcome.levels[:, 4].tolist() == pytest.approx([0.7, 0.5])
 
 
 def test_the_policy_reported_is_the_one_that_ties_give() -> None:

@@ -21,6 +21,7 @@ from ..core.selection import policy_posterior
 from ..files.jsonl import parse_records
 from ..files.models import load_model
 from .levels import read_levels
+from .process import prepare_process
 
 
 @ray.remote(num_cpus=0, max_restarts=0)
@@ -39,7 +40,7 @@ class InferenceEngineActor:
         neurotransmitters: Any = None,
         device: str = "cpu",
     ) -> None:
-        torch.set_num_threads(1)
+        prepare_process()
         if agents < 1:
             raise ValueError(f"agents is {agents}; write 1 or more")
         self.model: GenerativeModel = load_model(model_path).to(device=device)

@@ -10,6 +10,7 @@ import torch
 
 from ..core.modulator_parameters import MODULATORS, ModulatorParameters, parameter_set
 from ..core.neuromodulators import Neuromodulators, impulse_vector
+from .process import prepare_process
 
 
 @ray.remote(num_cpus=0, max_restarts=0)
@@ -22,7 +23,7 @@ class NeurotransmitterActor:
     """
 
     def __init__(self, agents: int = 1, parameters: str | ModulatorParameters = "opponent-process") -> None:
-        torch.set_num_threads(1)
+        prepare_process()
         if agents < 1:
             raise ValueError(f"agents is {agents}; write 1 or more")
         chosen = parameter_set(parameters) if isinstance(parameters, str) else parameters

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import ray
-import torch
 
 from ..core.cycle import CognitiveCycle, CycleSettings
 from ..core.model import GenerativeModel
 from ..core.roster import Chunk, Roster
+from .process import prepare_process
 
 
 @ray.remote(num_cpus=1, max_restarts=0)
@@ -30,8 +30,7 @@ class PopulationActor:
         snapshot: Mapping[str, np.ndarray] | None = None,
         device: str = "cpu",
     ) -> None:
-        # One thread per actor: the cluster is filled with actors, and threads of several would fight for cores.
-        torch.set_num_threads(1)
+        prepare_process()
         self.roster = Roster(CognitiveCycle(model.to(device=device), settings))
         if snapshot is not None:
             self.roster.restore(snapshot)

@@ -12,6 +12,7 @@ import torch
 
 from ..core.cycle import CycleSettings
 from ..core.trial import Simulation
+from .process import prepare_process
 
 
 @ray.remote(num_cpus=1, max_restarts=0)
@@ -19,7 +20,7 @@ class SimulationActor:
     """A shell around :class:`cognitive_actors.core.trial.Simulation`."""
 
     def __init__(self, name: str, options: Mapping[str, Any], agents: np.ndarray, settings: CycleSettings) -> None:
-        torch.set_num_threads(1)
+        prepare_process()
         self.simulation = Simulation(name, options, torch.tensor(agents), settings)
 
     def trial(self) -> dict[str, np.ndarray]:

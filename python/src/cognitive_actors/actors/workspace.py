@@ -16,6 +16,7 @@ from torch import Tensor
 from ..core.modulator_parameters import MODULATORS, OPPONENT_PROCESS
 from ..core.workspace import GlobalWorkspace, Signals, WorkspaceParameters, WorkspaceState
 from .levels import read_levels
+from .process import prepare_process
 
 #: Past broadcasts kept for subscribers that ask late.
 KEPT_EVENTS = 1024
@@ -44,7 +45,7 @@ class GlobalWorkspaceActor:
         interval: float = 0.25,
         parameters: WorkspaceParameters | None = None,
     ) -> None:
-        torch.set_num_threads(1)
+        prepare_process()
         base = WorkspaceParameters() if parameters is None else parameters
         self.workspace = GlobalWorkspace(replace(base.at_threshold(salience_threshold), capacity=capacity))
         self.neurotransmitters, self.agent, self.interval = neurotransmitters, agent, interval

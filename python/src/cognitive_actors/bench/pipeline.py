@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import ray
-import torch
 
+from ..actors.process import prepare_process
 from ..core.cycle import CognitiveCycle, CycleSettings
 from ..core.model import GenerativeModel
 from ..core.roster import Chunk, Roster
@@ -45,41 +45,36 @@ class Row:
 
 def measure(rounds: int = 5) -> list[Row]:
     """All rows, on the connected cluster. Takes about a minute."""
-    torch.set_num_threads(1)
+    # The core alone under the same conditions as in an actor.
+    prepare_process()
     model = example()
     return [
-        *_throughput(model, rounds),
+        *(_throughput(model, shards, rounds) for shards in sorted({1, default_count()})),
         _files(model, max(3, rounds // 2)),
         *_latency(model, 200 * rounds),
     ]
 
 
-def _throughput(model: GenerativeModel, rounds: int) -> list[Row]:
+def _throughput(model: GenerativeModel, shards: int, rounds: int) -> Row:
     """Prepared chunks: the same batches in this process and through actors."""
-    rows = []
-    for shards in sorted({1, default_count()}):
-        # Each shard sees batches of AGENTS, as the core alone does.
-        work = [_timeless(c) for c in chunks(model, AGENTS * shards, CHUNK * shards, CHUNKS)]
-        stimuli = CHUNK * CHUNKS * shards
-        alone = [_timeless(c) for c in chunks(model, AGENTS, CHUNK, CHUNKS)]
-        roster = Roster(CognitiveCycle(model, CycleSettings()))
-        population = Shards(model, CycleSettings(), shards)
-        try:
-            pair = paired(lambda: [roster.process(c) for c in alone], lambda: _through(population, work), rounds)
-        finally:
-            population.stop()
-        # ``pair.ratio`` compares times for different amounts of work where there are several shards.
-        share = pair.ratio * shards
-        kept = "kept" if share >= 0.6 else "MISSED"
-        rows.append(
-            Row(
-                f"stimuli/s, prepared, batches of {AGENTS}, {shards} actor{'s' * (shards > 1)}",
-                f"{CHUNK * CHUNKS / pair.first:,.0f}",
-                f"{stimuli / pair.second:,.0f}",
-                f"{share:.0%} of the core alone; promised 60 %: {kept}",
-            )
-        )
-    return rows
+    # Each shard sees batches of AGENTS, as the core alone does.
+    work = [_timeless(c) for c in chunks(model, AGENTS * shards, CHUNK * shards, CHUNKS)]
+    alone = [_timeless(c) for c in chunks(model, AGENTS, CHUNK, CHUNKS)]
+    roster = Roster(CognitiveCycle(model, CycleSettings()))
+    population = Shards(model, CycleSettings(), shards)
+    try:
+        pair = paired(lambda: [roster.process(c) for c in alone], lambda: _through(population, work), rounds)
+    finally:
+        population.stop()
+    # The actors had ``shards`` times the work, so the ratio of times is multiplied by that.
+    share = pair.ratio * shards
+    kept = "kept" if share >= 0.6 else "MISSED"
+    return Row(
+        f"stimuli/s, prepared, batches of {AGENTS}, {shards} actor{'s' * (shards > 1)}",
+        f"{CHUNK * CHUNKS / pair.first:,.0f}",
+        f"{CHUNK * CHUNKS * shards / pair.second:,.0f}",
+        f"{share:.0%} of the core alone; promised 60 %: {kept}",
+    )
 
 
 def _through(shards: Shards, work: list[Chunk]) -> None:
@@ -129,7 +124,9 @@ def _latency(model: GenerativeModel, calls: int) -> list[Row]:
     chunk = Chunk(["a"], np.array([np.nan]), observed, np.zeros((1, 5)))
     roster = Roster(CognitiveCycle(model, CycleSettings()))
     bare = _Bare.remote()  # type: ignore[attr-defined]
-    core, trip, online = [], [], []
+    core: list[float] = []
+    trip: list[float] = []
+    online: list[float] = []
     with Session(model) as session:
         for i in range(calls + 50):
             times = (

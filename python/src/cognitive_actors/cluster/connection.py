@@ -142,10 +142,11 @@ def _in_lasting_thread(work: Callable[[], None]) -> None:
 
     def stay() -> None:
         try:
-            outcome.set_result(work())
+            work()
         except BaseException as failure:
             outcome.set_exception(failure)
         else:
+            outcome.set_result(None)
             threading.Event().wait()
 
     threading.Thread(target=stay, name="embedded Ray", daemon=True).start()
