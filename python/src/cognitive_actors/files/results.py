@@ -16,8 +16,8 @@ from .atomic import replacing, sync_directory
 from .batch import Reject
 from .errors import InputError
 
-#: Rows of one row group of a concatenated file: large enough to compress, small enough to hold in memory.
-ROW_GROUP = 65_536
+#: Rows of one row group of a concatenated file: as small as compresses well, because as many are held in memory.
+ROW_GROUP = 16_384
 
 
 def write_part(path: str | Path, table: pa.Table) -> None:
