@@ -71,9 +71,7 @@ BROKEN = [
 def test_bad_records_are_set_aside_and_good_ones_go_on(examples: Path, tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "mixed.jsonl", [*RECORDS, *BROKEN])
     out = tmp_path / "out"
-    summary = run(
-        RunRequest(paths=[path], model=examples / "umbrella.yaml", out=out, shards=1, on_error="skip")
-    )
+    summary = run(RunRequest(paths=[path], model=examples / "umbrella.yaml", out=out, shards=1, on_error="skip"))
     rejects = [json.loads(line) for line in (out / "rejects.jsonl").read_text().splitlines()]
     assert summary["records"] == len(RECORDS) + len(BROKEN) == summary["results"] + summary["rejects"]
     assert [reject["line"] for reject in rejects] == [len(RECORDS) + 1 + i for i in range(len(BROKEN))]
