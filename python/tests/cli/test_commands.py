@@ -7,7 +7,6 @@ from pathlib import Path
 
 import matplotlib.image
 import pytest
-
 from processes import python
 
 

@@ -11,12 +11,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from days import days, write_jsonl
+from processes import kill_population, python, wait_until
 
 from cognitive_actors.files.errors import InputError
 from cognitive_actors.pipeline.run import Advance, RunRequest, run
-
-from days import days, write_jsonl
-from processes import kill_population, python, wait_until
 
 pytestmark = pytest.mark.usefixtures("embedded_ray")
 

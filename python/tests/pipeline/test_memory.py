@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from cognitive_actors.bench.workload import example, write_jsonl
 from processes import python
+
+from cognitive_actors.bench.workload import example, write_jsonl
 
 MEASURE = """
 import json, resource, sys

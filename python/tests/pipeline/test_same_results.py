@@ -10,14 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from days import days, write_csv, write_jsonl, write_parquet
 
 from cognitive_actors.core.cycle import CycleSettings
 from cognitive_actors.core.modulator_parameters import MODULATORS
 from cognitive_actors.files.errors import InputError
 from cognitive_actors.pipeline.online import Session
 from cognitive_actors.pipeline.run import RejectedInput, RunRequest, run
-
-from days import days, write_csv, write_jsonl, write_parquet
 
 pytestmark = pytest.mark.usefixtures("embedded_ray")
 

@@ -99,7 +99,7 @@ def _row_groups(parts: Iterable[str | Path], schema: pa.Schema) -> Iterator[pa.T
                     " join only parts of one run"
                 )
             for group in range(part.num_row_groups):
-                yield part.read_row_group(group)
+                yield part.read_row_group(group, use_threads=False)
 
 
 def _regrouped(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:

@@ -27,7 +27,7 @@ class IdIndex:
             with pq.ParquetFile(part) as file:
                 metadata = file.schema_arrow.metadata or {}
                 self.add(json.loads(metadata.get(LATE_IDS, b"[]")))
-                for batch in file.iter_batches(columns=["id"]):
+                for batch in file.iter_batches(columns=["id"], use_threads=False):
                     self.add(batch.column(0).to_pylist())
 
     def add(self, ids: Sequence[str]) -> list[int]:

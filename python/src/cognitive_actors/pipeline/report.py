@@ -44,13 +44,13 @@ def read_series(path: Path, bins: int = BINS) -> Series:
             if name not in file.schema_arrow.names:
                 raise InputError(f"{path}: has no column {name!r}; write the --out directory of a finished run")
         low, high = np.inf, -np.inf
-        for batch in file.iter_batches(columns=["time"]):
+        for batch in file.iter_batches(columns=["time"], use_threads=False):
             x = batch["time"].to_numpy()
             low, high = min(low, float(x.min())), max(high, float(x.max()))
         edges = np.linspace(low, high, bins + 1) if high > low else np.array([low, low + 1.0])
         count = len(edges) - 1
         sums, rows = {name: np.zeros(count) for name in names}, np.zeros(count)
-        for batch in file.iter_batches(columns=["time", *names]):
+        for batch in file.iter_batches(columns=["time", *names], use_threads=False):
             where = np.clip(np.searchsorted(edges, batch["time"].to_numpy(), side="right") - 1, 0, count - 1)
             rows += np.bincount(where, minlength=count)
             for name in names:

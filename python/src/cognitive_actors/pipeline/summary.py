@@ -30,7 +30,7 @@ def summarize(parts: Iterable[Path], model: GenerativeModel) -> dict[str, Any]:
     rows = 0
     for part in parts:
         with pq.ParquetFile(part) as file:
-            for batch in file.iter_batches(columns=["agent", *means, *broadcast, *actions]):
+            for batch in file.iter_batches(columns=["agent", *means, *broadcast, *actions], use_threads=False):
                 rows += batch.num_rows
                 agents.update(batch["agent"].unique().to_pylist())
                 for name in means:
