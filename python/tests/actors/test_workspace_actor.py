@@ -147,3 +147,17 @@ def test_a_subscriber_must_listen(untouched: Any) -> None:
     deaf = NeurotransmitterActor.remote()  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match="no method on_broadcast"):
         ray.get(untouched.subscribe.remote(deaf))
+
+
+def test_every_agent_has_a_stage_of_its_own() -> None:
+    neuro = NeurotransmitterActor.remote(agents=2000)  # type: ignore[attr-defined]
+    workspace = GlobalWorkspaceActor.remote(agents=2000, neurotransmitters=neuro)  # type: ignore[attr-defined]
+    bell = {"id": "bell", "surprise": 3.0, "relevance": 0.9}
+    ray.get(workspace.broadcast.remote([bell], agent=7))
+    first = ray.get(workspace.broadcast.remote([bell], agent=1999))
+    assert first["broadcast"] and first["broadcast"][0]["salience"] > 0.6
+    # Agent 7 has heard the bell before and is habituated to it; agent 1999 has not.
+    assert ray.get(workspace.broadcast.remote([bell], agent=7))["salience_max"] < first["salience_max"]
+    assert [event["agent"] for event in ray.get(workspace.events_after.remote())][:2] == [7, 1999]
+    with pytest.raises(ValueError, match="no agent 2000"):
+        ray.get(workspace.broadcast.remote([bell], agent=2000))

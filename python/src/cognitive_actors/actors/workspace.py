@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
@@ -27,13 +27,22 @@ FLAGS = ("threat", "social")
 FORGOTTEN = 1e-6
 
 
+@dataclass(frozen=True)
+class _Stage:
+    """One agent's workspace: the contents known by name, in the order of the state's slots."""
+
+    names: list[str]
+    state: WorkspaceState
+
+
 @ray.remote(num_cpus=0, max_restarts=0)
 class GlobalWorkspaceActor:
     """Inputs compete for a stage of limited capacity; what is held there is broadcast to every subscriber.
 
     capacity: contents held at once; salience_threshold: for ignition, at baseline norepinephrine; neurotransmitters: a
-    NeurotransmitterActor asked for the levels that set the gains (baseline without one), and ``agent``: which of its
-    agents. Every call of ``broadcast`` is one moment, ``interval`` seconds after the last. parameters: everything else.
+    NeurotransmitterActor asked for the levels that set the gains (baseline without one); agents: how many it holds,
+    numbered from 0 as there, each with a stage of its own. Every call of ``broadcast`` is one moment of one agent,
+    ``interval`` seconds after its last. parameters: everything else.
     """
 
     def __init__(
@@ -41,25 +50,26 @@ class GlobalWorkspaceActor:
         capacity: int = 7,
         salience_threshold: float = 0.6,
         neurotransmitters: Any = None,
-        agent: int = 0,
+        agents: int = 1,
         interval: float = 0.25,
         parameters: WorkspaceParameters | None = None,
     ) -> None:
         prepare_process()
         base = WorkspaceParameters() if parameters is None else parameters
         self.workspace = GlobalWorkspace(replace(base.at_threshold(salience_threshold), capacity=capacity))
-        self.neurotransmitters, self.agent, self.interval = neurotransmitters, agent, interval
-        self.names: list[str] = []
-        self.state: WorkspaceState = self.workspace.initial(1, 0)
+        if agents < 1:
+            raise ValueError(f"agents is {agents}; write 1 or more")
+        self.neurotransmitters, self.agents, self.interval = neurotransmitters, agents, interval
+        self.stages: dict[int, _Stage] = {}
         self.events: deque[dict[str, Any]] = deque(maxlen=KEPT_EVENTS)
         self.sequence = 0
         self.subscribers: list[Any] = []
         self._resting: Tensor | None = None
 
     def broadcast(
-        self, inputs: Sequence[Mapping[str, Any]], state: Mapping[str, float] | None = None
+        self, inputs: Sequence[Mapping[str, Any]], state: Mapping[str, float] | None = None, agent: int = 0
     ) -> dict[str, Any]:
-        """One moment of competition.
+        """One moment of competition on one agent's stage.
 
         inputs: any of ``id`` (by default the content's text), ``content``, ``surprise`` (nats) or ``probability``,
         ``relevance`` [0, 1], ``valence`` [-1, 1], ``threat``, ``social``, ``age`` (seconds); other fields are carried
@@ -67,12 +77,15 @@ class GlobalWorkspaceActor:
         inputs held, the most salient first, each with its ``salience``, and ``salience_max`` over all inputs.
         Raises ValueError, naming input and field, and leaves the workspace as it was.
         """
+        if not 0 <= agent < self.agents:
+            raise ValueError(f"there is no agent {agent}; write a number between 0 and {self.agents - 1}")
         read = _read_all(inputs)
         ids = [x["id"] for x in read]
-        levels, baseline = self._levels(state)
-        known = set(self.names)
-        names = self.names + [name for name in ids if name not in known]
-        workspace = self.workspace.advance(_widened(self.state, len(names)), self.interval)
+        levels, baseline = self._levels(state, agent)
+        stage = self.stages.get(agent) or _Stage([], self.workspace.initial(1, 0))
+        known = set(stage.names)
+        names = stage.names + [name for name in ids if name not in known]
+        workspace = self.workspace.advance(_widened(stage.state, len(names)), self.interval)
         signals = _signals(read, names)
         salience = self.workspace.salience(workspace, signals, levels, baseline)
         competition = self.workspace.compete(workspace, salience, levels, baseline)
@@ -80,17 +93,17 @@ class GlobalWorkspaceActor:
         held = {name for name, active in zip(names, competition.active[0].tolist(), strict=True) if active}
         contents = [{**x, "id": i, "salience": score[i]} for x, i in zip(inputs, ids, strict=True) if i in held]
         contents.sort(key=lambda x: -x["salience"])
-        self.names, self.state = _without_forgotten(names, competition.state)
+        self.stages[agent] = _without_forgotten(names, competition.state)
         if bool(competition.ignited.any()):
-            self._publish(contents)
+            self._publish(agent, contents)
         return {"broadcast": contents, "salience_max": max((score[i] for i in ids), default=0.0)}
 
     def subscribe(self, subscriber: Any) -> int:
         """From now on ``subscriber.on_broadcast(event)`` is called with every ignition, in order.
 
-        subscriber: an actor handle; to subscribe twice changes nothing. An event is {"sequence": 1, 2, ...,
-        "broadcast": contents}. Returns the sequence number of the last ignition so far. Raises ValueError for an actor
-        without that method.
+        subscriber: an actor handle; to subscribe twice changes nothing. An event is {"sequence": 1, 2, ..., "agent":
+        whose, "broadcast": contents}. Returns the sequence number of the last ignition so far. Raises ValueError for
+        an actor without that method.
         """
         if not hasattr(subscriber, "on_broadcast"):
             raise ValueError("the subscriber has no method on_broadcast(event); give it one, and subscribe its handle")
@@ -108,22 +121,22 @@ class GlobalWorkspaceActor:
             raise LookupError(f"ignitions before {oldest} are no longer kept; start again from {oldest - 1}")
         return [event for event in self.events if event["sequence"] > sequence]
 
-    def _publish(self, contents: list[dict[str, Any]]) -> None:
+    def _publish(self, agent: int, contents: list[dict[str, Any]]) -> None:
         self.sequence += 1
-        event = {"sequence": self.sequence, "broadcast": contents}
+        event = {"sequence": self.sequence, "agent": agent, "broadcast": contents}
         self.events.append(event)
         for subscriber in self.subscribers:
             # Ray delivers the calls of one caller to one actor in order, each once.
             subscriber.on_broadcast.remote(event)
 
-    def _levels(self, state: Mapping[str, float] | None) -> tuple[Tensor, Tensor]:
+    def _levels(self, state: Mapping[str, float] | None, agent: int) -> tuple[Tensor, Tensor]:
         if self._resting is None:
             resting = dict(zip(MODULATORS, OPPONENT_PROCESS.baseline, strict=True))
             if self.neurotransmitters is not None:
                 resting = ray.get(self.neurotransmitters.get_baseline.remote())
             self._resting = torch.tensor([resting[name] for name in MODULATORS], dtype=torch.float64)
         if state is None and self.neurotransmitters is not None:
-            state = ray.get(self.neurotransmitters.get_state.remote(self.agent))
+            state = ray.get(self.neurotransmitters.get_state.remote(agent))
         return read_levels(state, self._resting)[None], self._resting
 
 
@@ -188,12 +201,13 @@ def _widened(state: WorkspaceState, slots: int) -> WorkspaceState:
     return replace(state, habituation=pad(state.habituation), active=pad(state.active), strength=pad(state.strength))
 
 
-def _without_forgotten(names: list[str], state: WorkspaceState) -> tuple[list[str], WorkspaceState]:
+def _without_forgotten(names: list[str], state: WorkspaceState) -> _Stage:
     keep = (state.active | (state.habituation > FORGOTTEN))[0]
     kept = [name for name, k in zip(names, keep.tolist(), strict=True) if k]
-    return kept, replace(
+    fresh = replace(
         state,
         habituation=state.habituation[:, keep],
         active=state.active[:, keep],
         strength=state.strength[:, keep],
     )
+    return _Stage(kept, fresh)

@@ -85,7 +85,7 @@ def append_rejects(path: str | Path, rejects: Iterable[Reject], *, keep: int | N
 
 def _open_part(path: str | Path) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(path, pre_buffer=False)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path}: not a Parquet file that can be read ({error}); write this part again") from None
 

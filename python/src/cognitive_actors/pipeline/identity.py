@@ -24,7 +24,7 @@ class IdIndex:
             self._db.execute(f"PRAGMA {pragma}")
         self._db.execute("CREATE TABLE seen (id TEXT PRIMARY KEY) WITHOUT ROWID")
         for part in committed:
-            with pq.ParquetFile(part) as file:
+            with pq.ParquetFile(part, pre_buffer=False) as file:
                 metadata = file.schema_arrow.metadata or {}
                 self.add(json.loads(metadata.get(LATE_IDS, b"[]")))
                 for batch in file.iter_batches(columns=["id"], use_threads=False):

@@ -29,7 +29,7 @@ def summarize(parts: Iterable[Path], model: GenerativeModel) -> dict[str, Any]:
     agents: set[str] = set()
     rows = 0
     for part in parts:
-        with pq.ParquetFile(part) as file:
+        with pq.ParquetFile(part, pre_buffer=False) as file:
             for batch in file.iter_batches(columns=["agent", *means, *broadcast, *actions], use_threads=False):
                 rows += batch.num_rows
                 agents.update(batch["agent"].unique().to_pylist())
