@@ -127,6 +127,8 @@ class Appraiser:
     def prospects(self, prior: tuple[Tensor, ...], beliefs: tuple[Tensor, ...]) -> Tensor:
         """The reward prediction error of an inference: how much better the best within reach became, in [-1, 1].
 
+        Its mean is not zero but slightly above: knowing more is itself worth something, as one can choose better.
+
         prior[f], beliefs[f]: (agents, states_f) before and after -> (agents,).
         """
         return ((self._value(beliefs) - self._value(prior)) / VALUE_SCALE).clamp(-1, 1)
