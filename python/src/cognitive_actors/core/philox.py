@@ -29,7 +29,6 @@ class Purpose(IntEnum):
     ACTION = 0
     ENVIRONMENT = 1
     OUTCOME = 2
-    SALIENCE = 3
 
 
 def philox4x32(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:

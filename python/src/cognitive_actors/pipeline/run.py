@@ -188,7 +188,6 @@ class _Attempt:
                 for i in repeated
             )
             batch = _without(batch, repeated)
-        self._refuse(rejects)
         if commit:
             self.last_commit = time.monotonic()
         chunk = Chunk(batch.agents, batch.time, batch.observations, batch.delta)
@@ -202,7 +201,9 @@ class _Attempt:
             _reject(batch, i, f"time runs backwards for agent {batch.agents[i]!r}; sort each agent's records by time")
             for i in late
         )
-        self._refuse(rejects)
+        # Here, not where they are read: chunks come back in order, so it is the first bad record that is reported.
+        if rejects and self.request.on_error == "fail":
+            raise RejectedInput(min(rejects, key=lambda r: r.line))
         rows = table(self.model, batch.ids, batch.agents, columns) if columns else schema(self.model).empty_table()
         if late:
             rows = rows.replace_schema_metadata({LATE_IDS: json.dumps([batch.ids[i] for i in late])})
@@ -214,10 +215,6 @@ class _Attempt:
     def _report(self) -> None:
         current = self.area.current
         self.progress(Advance(current.position, self.total, current.results, current.rejects))
-
-    def _refuse(self, rejects: tuple[Reject, ...]) -> None:
-        if rejects and self.request.on_error == "fail":
-            raise RejectedInput(min(rejects, key=lambda r: r.line))
 
 
 def _reject(batch: Batch, i: int, reason: str) -> Reject:

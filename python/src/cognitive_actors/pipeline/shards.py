@@ -50,6 +50,8 @@ class Shards:
 
         Raises ClusterError if the cluster has no room for them within ``deadline`` seconds, ActorLost if one dies.
         """
+        if device.startswith("cuda") and not ray.cluster_resources().get("GPU"):
+            raise ClusterError("no node of the cluster has a GPU; write --device cpu, or add a node that has one")
         self.count = count
         options = {"num_gpus": 1} if device.startswith("cuda") else {}
         shared, cycle = ray.put(model), ray.put(settings)
@@ -149,10 +151,6 @@ def _join_snapshots(states: list[Arrays]) -> Arrays:
 
 
 def default_count(device: str = "cpu") -> int:
-    """One shard for every CPU of the cluster, or for every GPU. Raises ClusterError where there is no GPU."""
+    """One shard for every CPU of the cluster, or for every GPU."""
     resources: dict[str, float] = ray.cluster_resources()
-    if device.startswith("cuda"):
-        if not resources.get("GPU"):
-            raise ClusterError("no node of the cluster has a GPU; write --device cpu, or add a node that has one")
-        return max(1, math.floor(resources["GPU"]))
-    return max(1, math.floor(resources.get("CPU", 1)))
+    return max(1, math.floor(resources.get("GPU" if device.startswith("cuda") else "CPU", 1)))
