@@ -47,6 +47,7 @@ class InferenceEngineActor:
         self.settings = CycleSettings() if settings is None else settings
         self.baseline = torch.tensor(self.settings.modulators.baseline, dtype=torch.float64, device=device)
         self.neurotransmitters = neurotransmitters
+        self.planner = Planner(self.model)
         self.prior = tuple(D.expand(agents, -1).clone() for D in self.model.D)
         self.beliefs = self.prior
         self.agents = agents
@@ -129,7 +130,9 @@ class InferenceEngineActor:
         factors = modulation(self.settings.couplings, levels.to(self.model.device), self.baseline)
         model = modulated_model(self.model, factors)
         weights = step_weights(self.settings.discount_half_life, model.horizon, factors)
-        G = Planner(model).expected_free_energy(beliefs, None if weights is None else weights.to(model.dtype))
+        # Made once for the model as it is; only what the modulators changed is made anew.
+        planner = self.planner if model is self.model else Planner(model)
+        G = planner.expected_free_energy(beliefs, None if weights is None else weights.to(model.dtype))
         precision = (self.settings.precision * factors.policy_precision).to(model.dtype)
         return G, policy_posterior(G, precision, model.E, factors.habit_weight.to(model.dtype))
 
