@@ -121,8 +121,8 @@ def test_an_interrupted_process_leaves_no_process_behind(stimuli: Path, examples
         process.communicate(timeout=120)
     finally:
         timer.cancel()
-    # Ray's own processes notice that their driver is gone and end by themselves, within seconds.
-    end = time.monotonic() + 30
+    # Ray's own processes notice that their driver is gone and end by themselves; its agents take up to 70 s.
+    end = time.monotonic() + 100
     while left := _group(process.pid):
         assert time.monotonic() < end, left
         time.sleep(0.5)

@@ -1,5 +1,18 @@
 """The ``cognitive`` command."""
 
-from .app import main
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        # Importing takes seconds, in which a Ctrl-C should end without a traceback.
+        from .app import main as command
+    except KeyboardInterrupt:
+        sys.exit(130)
+    command()
+
 
 __all__ = ["main"]

@@ -1,12 +1,13 @@
 """The commands and what they have in common: errors, exit codes and output for machines.
 
 Exit codes: 0 done; 1 a fault of this program; 2 the input or the arguments are wrong; 3 the cluster cannot be
-reached, has no room or keeps losing actors; 130 interrupted.
+reached, has no room or keeps losing actors; 130 interrupted; 143 terminated.
 """
 
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from typing import Any
 
@@ -16,9 +17,9 @@ from rich.console import Console
 
 from ..cluster import ClusterError
 from ..files.errors import CheckpointError
-from . import bench, report, run, simulate, status
+from . import bench, interruption, report, run, simulate, status
 
-BAD_INPUT, NO_CLUSTER, INTERRUPTED = 2, 3, 130
+BAD_INPUT, NO_CLUSTER, INTERRUPTED, TERMINATED = 2, 3, 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 app = typer.Typer(
     name="cognitive",
@@ -37,10 +38,14 @@ app.command("status")(status.command)
 def main() -> None:
     """Run the command line; every foreseeable fault ends in one line on stderr and its exit code."""
     errors = Console(stderr=True)
+    interruption.listen()
     try:
         code = app(standalone_mode=False)
     except typer.Exit as leave:
         code = leave.exit_code
+    except SystemExit as leave:
+        # Ray answers SIGTERM with sys.exit(SIGTERM).
+        code = TERMINATED if leave.code == signal.SIGTERM else leave.code
     except (typer.Abort, KeyboardInterrupt):
         errors.print("interrupted", style="yellow")
         code = INTERRUPTED

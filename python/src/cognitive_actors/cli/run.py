@@ -16,6 +16,7 @@ from ..core.workspace import WorkspaceParameters
 from ..pipeline import report
 from ..pipeline.examples import example_model
 from ..pipeline.run import Advance, RunRequest, run
+from . import interruption
 from .choices import OnError
 
 
@@ -67,6 +68,7 @@ def command(
             task = bar.add_task("starting", total=None, rejects=0)
 
             def show(advance: Advance) -> None:
+                interruption.check()
                 bar.update(
                     task,
                     description="stimuli",
@@ -76,7 +78,7 @@ def command(
                 )
 
             summary = run(request, show)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         console.print("run the same command with --resume to go on", style="yellow")
         raise
     picture = report.draw(out) if summary["results"] else None

@@ -15,6 +15,7 @@ from rich.table import Table
 from ..core.cycle import CycleSettings
 from ..core.environments import ENVIRONMENTS
 from ..pipeline.simulate import SimulationRequest, simulate
+from . import interruption
 
 
 def command(
@@ -40,7 +41,12 @@ def command(
     console = Console(stderr=True, quiet=as_json)
     with Progress(console=console) as bar:
         task = bar.add_task(f"{environment}, {agents} agents", total=trials)
-        summary = simulate(request, lambda done: bar.update(task, completed=done))
+
+        def show(done: int) -> None:
+            interruption.check()
+            bar.update(task, completed=done)
+
+        summary = simulate(request, show)
     if as_json:
         print(json.dumps(summary))
         return

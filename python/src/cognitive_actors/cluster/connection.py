@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 
 import ray
 
@@ -109,6 +111,8 @@ def _check_live(address: str | None, namespace: str | None) -> ConnectionSetting
 
 
 def _embed(settings: ConnectionSettings, num_cpus: int | None) -> None:
+    _provide_token()
+
     def start() -> None:
         ray.init(
             address=EMBEDDED,
@@ -131,6 +135,23 @@ def _embed(settings: ConnectionSettings, num_cpus: int | None) -> None:
             f"embedded Ray does not start: {failure}; free memory and disk (RAY_TMPDIR names the directory it writes"
             " to), or name a cluster with --address"
         ) from failure
+
+
+def _provide_token() -> None:
+    """Give an embedded Ray a token of its own where it could not keep one: without a home that can be written.
+
+    Ray would store the token that guards it in ~/.ray/auth_token, and not start where it cannot.
+    """
+    if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        return
+    try:
+        directory = Path.home() / ".ray"
+        directory.mkdir(parents=True, exist_ok=True)
+        writable = (directory / "auth_token").exists() or os.access(directory, os.W_OK)
+    except (OSError, RuntimeError):
+        writable = False
+    if not writable:
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
 def _in_lasting_thread(work: Callable[[], None]) -> None:
