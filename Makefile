@@ -1,6 +1,9 @@
-# make run    the main job: four years of weather through a population of agents, on embedded Ray
-# make test   formatting, types and all tests
-# make bench  the engine beside pymdp, the pipeline beside the core alone
+# make run            the main job: four years of weather through a population of agents, on embedded Ray
+# make test           formatting, types and all tests; what cannot run here is named at the end, with the reason
+# make scenario       one scenario of tests/scenarios in containers: make scenario NAME=bring_up
+# make snapshots      tests/nodes anew, after a change of modules/ or hosts/
+# make bench          the engine beside pymdp, the pipeline beside the core alone
+# make bench-cluster  services.ray beside a bare `ray start`, in containers
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -11,27 +14,38 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 export RAY_USAGE_STATS_ENABLED := 0
 
 .DEFAULT_GOAL := run
-.PHONY: run test check format bench clean
+.PHONY: run test check format scenario snapshots bench bench-cluster clean
 
 run: $(VENV)/.installed
 	$(BIN)/cognitive run python/examples/seattle-weather.jsonl \
 	    --model python/examples/umbrella.yaml --out $(OUT) --time-scale 0.001 --salience-threshold 0.2
 
 test: check
-	$(BIN)/python -m pytest python
+	$(BIN)/python -m pytest
 
 check: $(VENV)/.tested
-	$(BIN)/ruff check python
-	$(BIN)/ruff format --check python
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
 	cd python && ../$(BIN)/mypy
+	cd pkgs/ray-node && ../../$(BIN)/mypy --config-file ../../python/pyproject.toml .
+	cd tests && ../$(BIN)/mypy --config-file ../python/pyproject.toml containers nix.py write_snapshots.py
 
 format: $(VENV)/.tested
-	$(BIN)/ruff check --fix python
-	$(BIN)/ruff format python
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+scenario: $(VENV)/.tested
+	$(BIN)/python tests/containers $(NAME)
+
+snapshots:
+	$(PYTHON) tests/write_snapshots.py
 
 bench: $(VENV)/.benched
 	cd python && ../$(BIN)/python -m benchmarks.planning --output ../$(OUT)/benchmarks
 	$(BIN)/cognitive bench --out $(OUT)/benchmarks
+
+bench-cluster: $(VENV)/.tested
+	$(BIN)/python tests/benchmarks/nodes.py --output $(OUT)/benchmarks
 
 clean:
 	rm -rf $(VENV) $(OUT)

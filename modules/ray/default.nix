@@ -1,0 +1,16 @@
+# services.ray: turns NixOS machines into one Ray cluster. Each file is one concern; options.nix declares and does nothing.
+{
+  imports = [
+    ./options.nix
+    ./aliases.nix
+    ./asserts.nix
+    ./node.nix
+    ./head.nix
+    ./worker.nix
+    ./client.nix
+    ./auth.nix
+    ./tls.nix
+    ./firewall.nix
+    ./gpu.nix
+  ];
+}

@@ -1,0 +1,173 @@
+# Pure functions from the options of services.ray to ports and arguments: no config, no pkgs, so that they can be tested alone.
+{ lib }:
+let
+  inherit (lib)
+    concatMap
+    concatStringsSep
+    filter
+    findFirst
+    hasInfix
+    mapAttrsToList
+    optional
+    optionals
+    range
+    ;
+in
+rec {
+  # host:port, with brackets around an IPv6 address.
+  endpoint = host: port: "${if hasInfix ":" host then "[${host}]" else host}:${toString port}";
+
+  isLoopback =
+    address:
+    lib.hasPrefix "127." address
+    || lib.elem address [
+      "localhost"
+      "::1"
+    ];
+
+  # Every port that a node of this role listens on: { option, from, to, open }. `open`: other machines of the cluster need it.
+  portTable =
+    cfg:
+    let
+      isHead = cfg.role == "head";
+      single = name: open: {
+        option = "services.ray.ports.${name}";
+        from = cfg.ports.${name};
+        to = cfg.ports.${name};
+        inherit open;
+      };
+    in
+    optionals isHead [
+      (single "gcs" true)
+      (single "client" cfg.client.openFirewall)
+      (single "dashboard" (!isLoopback cfg.dashboard.address))
+      (single "autoscalerMetrics" false)
+      (single "dashboardMetrics" false)
+    ]
+    ++ [
+      (single "nodeManager" true)
+      (single "objectManager" true)
+      (single "dashboardAgent" false)
+      # The head asks the agents for logs.
+      (single "dashboardAgentGrpc" true)
+      (single "runtimeEnvAgent" false)
+      (single "metrics" cfg.metrics.openFirewall)
+      {
+        option = "services.ray.ports.workers";
+        inherit (cfg.ports.workers) from to;
+        open = true;
+      }
+    ];
+
+  openPorts = cfg: filter (port: port.open) (portTable cfg);
+
+  # Pairs of entries whose ports overlap.
+  clashes =
+    table:
+    let
+      indexed = lib.imap0 (i: port: port // { inherit i; }) table;
+      overlap = a: b: a.from <= b.to && b.from <= a.to;
+    in
+    concatMap (a: map (b: { inherit a b; }) (filter (b: a.i < b.i && overlap a b) indexed)) indexed;
+
+  # The first port from `start` on that no entry of the table uses.
+  freePort =
+    table: start:
+    findFirst (port: !lib.any (used: used.from <= port && port <= used.to) table) null (
+      range start 65535 ++ range 1024 start
+    );
+
+  # What the unit runs: `ray start …`, without the name of the program.
+  startArguments =
+    cfg:
+    let
+      isHead = cfg.role == "head";
+      flag = name: value: "--${name}=${toString value}";
+      given = name: value: optional (value != null) (flag name value);
+    in
+    [
+      "start"
+      "--block"
+      "--disable-usage-stats"
+    ]
+    ++ (
+      if isHead then
+        [
+          "--head"
+          (flag "port" cfg.ports.gcs)
+          (flag "ray-client-server-port" cfg.ports.client)
+          "--include-dashboard=${lib.boolToString cfg.dashboard.enable}"
+          (flag "dashboard-host" cfg.dashboard.address)
+          (flag "dashboard-port" cfg.ports.dashboard)
+        ]
+      else
+        [ (flag "address" (endpoint cfg.headAddress cfg.ports.gcs)) ]
+    )
+    ++ [
+      (flag "node-ip-address" cfg.nodeAddress)
+      (flag "node-manager-port" cfg.ports.nodeManager)
+      (flag "object-manager-port" cfg.ports.objectManager)
+      (flag "dashboard-agent-listen-port" cfg.ports.dashboardAgent)
+      (flag "dashboard-agent-grpc-port" cfg.ports.dashboardAgentGrpc)
+      (flag "runtime-env-agent-port" cfg.ports.runtimeEnvAgent)
+      (flag "metrics-export-port" cfg.ports.metrics)
+      (flag "min-worker-port" cfg.ports.workers.from)
+      (flag "max-worker-port" cfg.ports.workers.to)
+      (flag "temp-dir" temporaryDirectory)
+      (flag "object-spilling-directory" "${stateDirectory}/spill")
+    ]
+    ++ given "num-cpus" cfg.resources.cpus
+    ++ given "num-gpus" cfg.resources.gpus
+    ++ given "memory" cfg.resources.memory
+    ++ given "object-store-memory" cfg.resources.objectStore
+    ++ optional (cfg.resources.custom != { }) (flag "resources" (builtins.toJSON cfg.resources.custom))
+    ++ optional (cfg.resources.labels != { }) (
+      flag "labels" (concatStringsSep "," (mapAttrsToList (name: value: "${name}=${value}") cfg.resources.labels))
+    )
+    ++ cfg.extraFlags;
+
+  # What the supervisor is told of the node that it runs.
+  supervisorArguments =
+    cfg:
+    let
+      here = endpoint cfg.nodeAddress;
+      isHead = cfg.role == "head";
+      dashboardHost =
+        if
+          lib.elem cfg.dashboard.address [
+            "0.0.0.0"
+            "::"
+          ]
+        then
+          cfg.nodeAddress
+        else
+          cfg.dashboard.address;
+    in
+    optional (!isHead) "--wait-for=${endpoint cfg.headAddress cfg.ports.gcs}"
+    ++ optional isHead "--health=${here cfg.ports.gcs}"
+    ++ [
+      "--health=${here cfg.ports.nodeManager}"
+      # Drivers over Ray Client, jobs and runtime environments need the agents, which come last.
+      "--door=${here cfg.ports.dashboardAgent}"
+      "--door=${here cfg.ports.runtimeEnvAgent}"
+    ]
+    ++ optional isHead "--door=${here cfg.ports.client}"
+    ++ optional (isHead && cfg.dashboard.enable) "--door=${endpoint dashboardHost cfg.ports.dashboard}"
+    ++ optional (cfg.resources.gpus != null && cfg.resources.gpus > 0) "--gpus=${toString cfg.resources.gpus}"
+    ++ [
+      "--grace=${toString cfg.healthTimeout}"
+      "--sessions=${temporaryDirectory}"
+      "--keep-sessions=${toString cfg.keepSessions}"
+    ];
+
+  stateDirectory = "/var/lib/ray";
+
+  # Below a directory that only the group may enter, because Ray makes it writable by everyone. Short, because the names of
+  # Ray's sockets below it must fit into 107 bytes.
+  temporaryDirectory = "${stateDirectory}/s";
+
+  # Where a token lies that the head has made itself.
+  madeToken = "${stateDirectory}/token";
+
+  tokenFile = cfg: if cfg.auth.tokenFile != null then cfg.auth.tokenFile else madeToken;
+}

@@ -1,0 +1,71 @@
+# The scenarios as NixOS VM tests: { NAME = test; }. Machines are evaluated once for all scenarios that share them, since each is a
+# whole NixOS; which of them start is the scenario's affair.
+{
+  self,
+  nixpkgs,
+  pkgs,
+  machines,
+}:
+let
+  inherit (nixpkgs) lib;
+  # Not testers.runNixOSTest: it gives all machines one nixpkgs, and these bring configuration of their own.
+  inherit (import (nixpkgs + "/nixos/lib") { inherit lib; }) runTest;
+
+  driverFor =
+    name: nodes:
+    (runTest {
+      inherit name;
+      hostPkgs = pkgs;
+      nodes = lib.genAttrs nodes (machine: {
+        imports = [
+          self.nixosModules.ray
+          machines.${machine}
+          ./machine.nix
+          { nixpkgs.hostPlatform = lib.mkForce pkgs.stdenv.hostPlatform.system; }
+        ];
+      });
+      # Each scenario brings its own.
+      testScript = "";
+    }).driver;
+
+  cluster = driverFor "ray-cluster" [
+    "head"
+    "worker"
+    "worker2"
+    "client"
+    "outsider"
+  ];
+  # By itself, so that only this one needs an unfree driver.
+  withGpus = driverFor "ray-gpus" [
+    "head"
+    "gpu-worker"
+  ];
+
+  directory = ../scenarios;
+  shared = builtins.readFile (directory + "/cluster.py");
+
+  test =
+    name:
+    let
+      script = builtins.readFile (directory + "/${name}.py");
+      driver = if lib.hasInfix "gpu_worker" script then withGpus else cluster;
+    in
+    pkgs.stdenv.mkDerivation {
+      name = "ray-scenario-${name}";
+      requiredSystemFeatures = [
+        "nixos-test"
+        "kvm"
+      ];
+      buildCommand = ''
+        mkdir --parents $out
+        export LOGFILE=/dev/null
+        ${driver}/bin/nixos-test-driver --output_directory $out ${pkgs.writeText "${name}.py" (shared + script)}
+      '';
+      passthru = { inherit driver; };
+    };
+
+  scenarios = map (lib.removeSuffix ".py") (
+    lib.filter (file: lib.hasSuffix ".py" file && file != "cluster.py") (lib.attrNames (builtins.readDir directory))
+  );
+in
+lib.genAttrs scenarios test

@@ -1,0 +1,76 @@
+"""What the scenarios share. Both drivers put this text before a scenario's own."""
+
+import json
+import shlex
+
+HEAD = "10.42.0.1"
+GCS = f"{HEAD}:6379"
+TOKEN = "/var/lib/secrets/ray-token"
+
+
+def give_token(machine, token):
+    """Put a token where the configuration of the machine looks for it, readable by the group."""
+    machine.succeed(
+        f"install -d -m 0755 {TOKEN.rpartition('/')[0]}",
+        f"install -m 0640 -g ray /dev/null {TOKEN}",
+        f"printf %s {shlex.quote(token)} > {TOKEN}",
+    )
+
+
+def hand_out_token(head, *machines):
+    """Do what an operator does: copy the token that the head has made to the other machines."""
+    head.wait_for_unit("ray-token.service")
+    token = head.succeed("cat /var/lib/ray/token").strip()
+    for machine in machines:
+        give_token(machine, token)
+
+
+def bring_up(head, *workers):
+    """Start a cluster and wait until every node of it is ready."""
+    for machine in (head, *workers):
+        machine.start()
+    hand_out_token(head, *workers)
+    head.wait_for_unit("ray-head.service", timeout=180)
+    for machine in workers:
+        machine.wait_for_unit("ray-worker.service", timeout=180)
+    wait_for_nodes(head, 1 + len(workers))
+
+
+def as_ray(command):
+    """The command as the node's own user: a driver on the node itself, instead of one over Ray Client."""
+    return f"cd /var/lib/ray && setpriv --reuid=ray --regid=ray --clear-groups -- env HOME=/var/lib/ray {command}"
+
+
+def python(machine, code, timeout=120):
+    """Run Python on a machine, connected to the cluster as its shells are; what it prints."""
+    return machine.succeed(f"RAY_LOG_TO_DRIVER=0 python3 -c {shlex.quote(code)}", timeout=timeout)
+
+
+def alive_nodes(head):
+    """Addresses of the nodes that the head believes to be alive."""
+    answer = python(
+        head,
+        "import json, ray; ray.init(logging_level='ERROR'); "
+        "print(json.dumps(sorted(n['NodeManagerAddress'] for n in ray.nodes() if n['Alive'])))",
+    )
+    return json.loads(answer.strip().splitlines()[-1])
+
+
+def wait_for_nodes(head, count, timeout=120):
+    """Wait until exactly this many nodes are alive."""
+
+    def enough(_last_attempt):
+        return len(alive_nodes(head)) == count
+
+    retry(enough, timeout)
+
+
+def property_of(machine, unit, name):
+    """What systemd says of a unit, such as its MainPID, Result or NRestarts."""
+    return machine.succeed(f"systemctl show --property={name} --value {unit}").strip()
+
+
+def in_journal(unit, text):
+    """A command that succeeds once the unit has said the text."""
+    # Not grep -q: it would end before journalctl does, which then fails.
+    return f"journalctl --unit={unit} | grep --ignore-case --fixed-strings {shlex.quote(text)} > /dev/null"
