@@ -50,7 +50,8 @@ class Session:
         # What the actor would refuse is refused here, where the message can be read.
         Roster(CognitiveCycle(self.model, settings))
         ensure_ray_initialized()
-        self.actor = PopulationActor.remote(self.model, settings)  # type: ignore[attr-defined]
+        # It mostly waits, so it takes no CPU from runs; on a full cluster it would else never start.
+        self.actor = PopulationActor.options(num_cpus=0).remote(self.model, settings)  # type: ignore[attr-defined]
         try:
             await_ready([self.actor])
         except ActorLost as loss:
