@@ -1,6 +1,7 @@
 # The machines that scenarios run on, by name: those of hosts/, one more worker, and one that does not belong.
 import ../../hosts
 // {
+  head = ./head.nix;
   worker = ./worker.nix;
   worker2 = ./worker2.nix;
   outsider = ./outsider.nix;

@@ -1,6 +1,9 @@
 # The worker of hosts/, and what an operator may change on it.
 {
-  imports = [ ../../hosts/worker.nix ];
+  imports = [
+    ../../hosts/worker.nix
+    ./tls.nix
+  ];
 
   specialisation = {
     fewer-cpus.configuration.services.ray.resources.cpus = 1;

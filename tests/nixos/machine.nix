@@ -1,5 +1,12 @@
 # A machine of hosts/ as a virtual one: its two networks are virtual as well.
+{ pkgs, ... }:
 {
+  # What scenarios call.
+  environment.systemPackages = [
+    pkgs.curl
+    pkgs.openssl
+  ];
+
   virtualisation = {
     cores = 2;
     memorySize = 3072;

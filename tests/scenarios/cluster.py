@@ -41,26 +41,33 @@ def as_ray(command):
     return f"cd /var/lib/ray && setpriv --reuid=ray --regid=ray --clear-groups -- env HOME=/var/lib/ray {command}"
 
 
-def python(machine, code, timeout=120):
+def python(machine, code, timeout=120, environment=""):
     """Run Python on a machine, connected to the cluster as its shells are; what it prints."""
-    return machine.succeed(f"RAY_LOG_TO_DRIVER=0 python3 -c {shlex.quote(code)}", timeout=timeout)
+    return machine.succeed(f"{environment} RAY_LOG_TO_DRIVER=0 python3 -c {shlex.quote(code)}", timeout=timeout)
 
 
-def alive_nodes(head):
+def alive_nodes(head, environment=""):
     """Addresses of the nodes that the head believes to be alive."""
     answer = python(
         head,
         "import json, ray; ray.init(logging_level='ERROR'); "
         "print(json.dumps(sorted(n['NodeManagerAddress'] for n in ray.nodes() if n['Alive'])))",
+        environment=environment,
     )
     return json.loads(answer.strip().splitlines()[-1])
 
 
-def wait_for_nodes(head, count, timeout=120):
+def switch(machine, specialisation=None):
+    """Activate a specialisation of the machine, or its main configuration again."""
+    system = "/run/booted-system" if specialisation is None else f"/run/booted-system/specialisation/{specialisation}"
+    return machine.succeed(f"{system}/bin/switch-to-configuration test 2>&1", timeout=180)
+
+
+def wait_for_nodes(head, count, timeout=120, environment=""):
     """Wait until exactly this many nodes are alive."""
 
     def enough(_last_attempt):
-        return len(alive_nodes(head)) == count
+        return len(alive_nodes(head, environment)) == count
 
     retry(enough, timeout)
 

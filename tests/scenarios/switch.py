@@ -3,12 +3,6 @@
 bring_up(head, worker, worker2)
 
 
-def switch(machine, specialisation=None):
-    """Activate a specialisation of the machine, or its main configuration again."""
-    system = "/run/booted-system" if specialisation is None else f"/run/booted-system/specialisation/{specialisation}"
-    return machine.succeed(f"{system}/bin/switch-to-configuration test 2>&1", timeout=180)
-
-
 def cpus(address):
     """CPUs that the living node at an address offers."""
     answer = python(

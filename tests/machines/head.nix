@@ -1,0 +1,7 @@
+# The head of hosts/, and what an operator may change on it.
+{
+  imports = [
+    ../../hosts/head.nix
+    ./tls.nix
+  ];
+}
