@@ -23,7 +23,8 @@
       overlays.default = overlay;
 
       lib = import ./modules/ray/lib.nix { inherit lib; } // {
-        # What the module renders for each machine of the tests: { NAME.PATH = text; }. Written to tests/nodes by `make snapshots`.
+        # What the module renders for each machine of the tests: { NAME.PATH = text; }. Written to
+        # tests/nodes by `make snapshots`.
         inherit (tests) snapshots;
       };
 
@@ -62,12 +63,12 @@
             pkgs.ruff
             pkgs.mypy
             pkgs.python3.pkgs.pytest
-            pkgs.nixfmt-rfc-style
+            pkgs.nixfmt
           ];
         };
       });
 
-      formatter = eachSystem (pkgs: pkgs.nixfmt-rfc-style);
+      formatter = eachSystem (pkgs: pkgs.nixfmt);
 
       templates.default = {
         path = ./templates/cluster;

@@ -1,4 +1,5 @@
-# A machine where people work: `ray` and `cognitive` are on PATH and talk to the cluster. Who is in the group may.
+# A machine where people work: `ray` and `cognitive` are on PATH and talk to the cluster. Who is in
+# the group may.
 {
   imports = [ ./machine.nix ];
   networking.hostName = "client";

@@ -9,7 +9,8 @@
     "20-lan0".address = [ "192.168.42.20/24" ];
   };
 
-  # The driver is unfree, and which flavour of it is right depends on the card (open: from Turing on).
+  # The driver is unfree, and which flavour of it is right depends on the card (open: from Turing
+  # on).
   nixpkgs.config.allowUnfreePredicate = package: lib.hasPrefix "nvidia" (lib.getName package);
   hardware.nvidia.open = true;
 

@@ -1,4 +1,5 @@
-# The head. It makes the cluster's token on its first start, in /var/lib/ray/token: hand it to the other machines.
+# The head. It makes the cluster's token on its first start, in /var/lib/ray/token: hand it to the
+# other machines.
 {
   imports = [ ./machine.nix ];
   networking.hostName = "head";

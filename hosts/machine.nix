@@ -1,4 +1,5 @@
-# What the example machines have in common: a disk, and two networks. People come in by lan0; cluster0 connects the machines.
+# What the example machines have in common: a disk, and two networks. People come in by lan0;
+# cluster0 connects the machines.
 { lib, ... }:
 {
   fileSystems."/" = {

@@ -18,9 +18,7 @@ let
       option:
       option
       // {
-        declarations = map (
-          path: lib.removePrefix "${root}/" (toString path)
-        ) option.declarations;
+        declarations = map (path: lib.removePrefix "${root}/" (toString path)) option.declarations;
       };
   };
 in

@@ -1,5 +1,5 @@
-# The one Python environment of a node: Ray with its dashboard, jobs and client server, cognitive_actors, and what the user adds. All
-# machines of a cluster need the same one.
+# The one Python environment of a node: Ray with its dashboard, jobs and client server,
+# cognitive_actors, and what the user adds. All machines of a cluster need the same one.
 {
   lib,
   python3,

@@ -1,5 +1,6 @@
-# nixpkgs' ray, with the wheels of the release that this project is made for. It is newer than nixpkgs' because
-# before 2.58 the internal gRPC port of Serve replicas takes pickles from anyone, and 2.57 brought draining on SIGTERM.
+# nixpkgs' ray, with the wheels of the release that this project is made for. It is newer than
+# nixpkgs' because before 2.58 the internal gRPC port of Serve replicas takes pickles from anyone,
+# and 2.57 brought draining on SIGTERM.
 {
   lib,
   stdenv,
@@ -31,7 +32,9 @@ ray.overridePythonAttrs (old: {
     python = "cp313";
     abi = "cp313";
     inherit
-      (wheels.${system} or (throw "Ray ${version} has no wheel for ${system}; use one of: ${toString (lib.attrNames wheels)}"))
+      (wheels.${system}
+        or (throw "Ray ${version} has no wheel for ${system}; use one of: ${toString (lib.attrNames wheels)}")
+      )
       platform
       hash
       ;

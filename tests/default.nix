@@ -23,7 +23,9 @@ let
       ${name} = render config;
     }
     // lib.mapAttrs' (
-      specialisation: { configuration, ... }: lib.nameValuePair "${name}.${specialisation}" (render configuration)
+      specialisation:
+      { configuration, ... }:
+      lib.nameValuePair "${name}.${specialisation}" (render configuration)
     ) config.specialisation;
 
   snapshots = lib.concatMapAttrs snapshotsOf machines;
@@ -36,7 +38,7 @@ in
     {
       eval = import ./eval { inherit self nixpkgs pkgs; };
       snapshots = import ./snapshots.nix { inherit lib pkgs snapshots; };
-      format = pkgs.runCommand "format" { nativeBuildInputs = [ pkgs.nixfmt-rfc-style ]; } ''
+      format = pkgs.runCommand "format" { nativeBuildInputs = [ pkgs.nixfmt ]; } ''
         find ${self} -name '*.nix' -exec nixfmt --check {} +
         touch $out
       '';

@@ -1,5 +1,6 @@
-# What the configuration of a machine comes to, as far as this project decides it: { PATH = text; } of an overlay over a root file
-# system. A path that ends in .wants/UNIT or .requires/UNIT stands for a link to that unit.
+# What the configuration of a machine comes to, as far as this project decides it: { PATH = text; }
+# of an overlay over a root file system. A path that ends in .wants/UNIT or .requires/UNIT stands
+# for a link to that unit.
 { lib }:
 config:
 let
@@ -22,36 +23,50 @@ let
   normalise =
     text:
     let
-      parts = builtins.split "${builtins.storeDir}/[0-9a-z]{32}-([^/ \":]+)" (builtins.unsafeDiscardStringContext text);
+      parts = builtins.split "${builtins.storeDir}/[0-9a-z]{32}-([^/ \":]+)" (
+        builtins.unsafeDiscardStringContext text
+      );
       name = full: lib.removeSuffix "-interactive" (builtins.parseDrvName full).name;
     in
-    concatMapStrings (part: if builtins.isList part then "/nix/store/${name (builtins.head part)}" else part) parts;
+    concatMapStrings (
+      part: if builtins.isList part then "/nix/store/${name (builtins.head part)}" else part
+    ) parts;
 
   units = filterAttrs (name: _: hasPrefix "ray-" name) config.systemd.units;
   links = lib.concatMapAttrs (
     name: unit:
     lib.listToAttrs (
       map (target: nameValuePair "etc/systemd/system/${target}.wants/${name}" "../${name}") unit.wantedBy
-      ++ map (target: nameValuePair "etc/systemd/system/${target}.requires/${name}" "../${name}") unit.requiredBy
+      ++ map (
+        target: nameValuePair "etc/systemd/system/${target}.requires/${name}" "../${name}"
+      ) unit.requiredBy
     )
   ) units;
 
-  members = filterAttrs (_: user: user.group == cfg.group || elem cfg.group user.extraGroups) config.users.users;
+  members = filterAttrs (
+    _: user: user.group == cfg.group || elem cfg.group user.extraGroups
+  ) config.users.users;
   sysusers =
     "g ${cfg.group} -\n"
     + concatStringsSep "" (
       mapAttrsToList (
         name: user:
-        ''u ${name} -${optionalString (user.group == cfg.group) ":${cfg.group}"} "${user.description}" ${user.home}''
+        ''u ${name} -${
+          optionalString (user.group == cfg.group) ":${cfg.group}"
+        } "${user.description}" ${user.home}''
         + "\n"
         + optionalString (user.group != cfg.group) "m ${name} ${cfg.group}\n"
       ) members
     );
 
   variables = filterAttrs (name: _: hasPrefix "RAY" name) config.environment.variables;
-  environments = lib.filter (package: hasPrefix "ray-env" package.name) config.environment.systemPackages;
+  environments = lib.filter (
+    package: hasPrefix "ray-env" package.name
+  ) config.environment.systemPackages;
   profile =
-    concatStringsSep "" (mapAttrsToList (name: value: "export ${name}=${lib.escapeShellArg value}\n") variables)
+    concatStringsSep "" (
+      mapAttrsToList (name: value: "export ${name}=${lib.escapeShellArg value}\n") variables
+    )
     + concatMapStrings (package: "export PATH=${package}/bin:$PATH\n") environments;
 
   # The last systemd.services text in a unit may end without a newline, a file does not.
@@ -59,9 +74,12 @@ let
 in
 lib.mapAttrs (_: text: normalise (line text)) (
   mapAttrs' (name: unit: nameValuePair "etc/systemd/system/${name}" unit.text) units
-  // mapAttrs' (name: unit: nameValuePair "etc/systemd/network/${name}" unit.text) config.systemd.network.units
+  // mapAttrs' (
+    name: unit: nameValuePair "etc/systemd/network/${name}" unit.text
+  ) config.systemd.network.units
   // {
-    "etc/fstab" = "tmpfs /dev/shm tmpfs nosuid,nodev,strictatime,mode=1777,size=${config.boot.devShmSize} 0 0";
+    "etc/fstab" =
+      "tmpfs /dev/shm tmpfs nosuid,nodev,strictatime,mode=1777,size=${config.boot.devShmSize} 0 0";
     "etc/nftables.d/ray.nft" = config.networking.firewall.extraInputRules;
   }
   // optionalAttrs cfg.enable {

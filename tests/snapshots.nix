@@ -9,7 +9,10 @@ let
     directory: prefix:
     lib.concatMapAttrs (
       name: type:
-      if type == "directory" then filesBelow (directory + "/${name}") "${prefix}${name}/" else { "${prefix}${name}" = type; }
+      if type == "directory" then
+        filesBelow (directory + "/${name}") "${prefix}${name}/"
+      else
+        { "${prefix}${name}" = type; }
     ) (builtins.readDir directory);
 
   compare =
@@ -27,7 +30,9 @@ let
     map (path: "tests/nodes/${name}/${path}") (lib.filter (path: !same path) paths);
 
   strangers = lib.subtractLists (lib.attrNames snapshots) (lib.attrNames (builtins.readDir ./nodes));
-  different = lib.concatLists (lib.mapAttrsToList compare snapshots) ++ map (name: "tests/nodes/${name}") strangers;
+  different =
+    lib.concatLists (lib.mapAttrsToList compare snapshots)
+    ++ map (name: "tests/nodes/${name}") strangers;
 in
 if different == [ ] then
   pkgs.runCommand "snapshots" { } "touch $out"

@@ -2,29 +2,24 @@
 { config, lib, ... }:
 let
   inherit (lib)
-    concatMapStringsSep
-    concatMap
+    concatStringsSep
+    elem
     filter
     filterAttrs
     hasPrefix
     mapAttrsToList
     mkIf
     optional
-    optionalAttrs
+    optionals
     ;
   rayLib = import ./lib.nix { inherit lib; };
   cfg = config.services.ray;
-  isNode = cfg.role != "client";
+  isReachable = cfg.role != "client" && !rayLib.isLoopback (toString cfg.nodeAddress);
 
-  files = {
+  secrets = filterAttrs (_: path: path != null) {
     "auth.tokenFile" = cfg.auth.tokenFile;
-  }
-  // optionalAttrs cfg.tls.enable {
-    "tls.certificateFile" = cfg.tls.certificateFile;
     "tls.keyFile" = cfg.tls.keyFile;
-    "tls.caFile" = cfg.tls.caFile;
   };
-  secrets = filterAttrs (name: path: path != null && name != "tls.caFile" && name != "tls.certificateFile") files;
 
   # Other services of this machine whose ports can be seen here.
   otherServices =
@@ -49,87 +44,128 @@ let
   isOurs = port: hasPrefix "services.ray." port.option;
   ourClashes = filter (clash: isOurs clash.a || isOurs clash.b) (rayLib.clashes table);
 
-  clashAssertion =
+  # A condition, and what to say if it does not hold; the text is written in lines and said in one.
+  must = assertion: text: {
+    inherit assertion;
+    message = "services.ray: ${oneLine text}";
+  };
+  oneLine = text: concatStringsSep " " (lib.splitString "\n" (lib.removeSuffix "\n" text));
+
+  noClash =
     { a, b }:
     let
-      shown = port: if port.from == port.to then toString port.from else "${toString port.from} to ${toString port.to}";
+      shown =
+        port: if isSingle port then toString port.from else "${toString port.from} to ${toString port.to}";
+      isSingle = port: port.from == port.to;
       moved = if isOurs b then b else a;
       free = toString (rayLib.freePort table moved.from);
     in
-    {
-      assertion = false;
-      message =
-        "services.ray: ${a.option} (${shown a}) and ${b.option} (${shown b}) use the same port on ${config.networking.hostName}. "
-        + (
-          if moved.from == moved.to then
-            "Write ${moved.option} = ${free};"
-          else
-            "Move the other port out of the range; ${free} is free."
-        );
-    };
+    must false (
+      ''
+        ${a.option} (${shown a}) and ${b.option} (${shown b}) use the same port on
+        ${config.networking.hostName}.
+      ''
+      + (
+        if isSingle moved then
+          "Write ${moved.option} = ${free};"
+        else
+          "Move the other port out of the range; ${free} is free."
+      )
+    );
+
+  notInStore =
+    name: path:
+    must (!hasPrefix builtins.storeDir path) ''
+      services.ray.${name} lies in the Nix store, where everyone can read it. Write the path as a
+      string, to a file that is put there at run time:
+      services.ray.${name} = "/run/secrets/…"; (see sops-nix or agenix).
+    '';
 in
 {
   config = mkIf cfg.enable {
     assertions = [
-      {
-        assertion = cfg.role == "head" || cfg.headAddress != null;
-        message = ''services.ray: the role "${cfg.role}" needs the address of the head. Write services.ray.headAddress = "10.42.0.1";'';
-      }
-      {
-        assertion = cfg.role != "worker" || cfg.nodeAddress != null;
-        message = ''services.ray: a worker needs the address that the other nodes reach it by. Write services.ray.nodeAddress = "10.42.0.2";'';
-      }
-      {
-        assertion = cfg.role != "worker" || cfg.nodeAddress == null || !rayLib.isLoopback cfg.nodeAddress;
-        message = "services.ray: a worker cannot be reached at ${toString cfg.nodeAddress}. Write the address of its network interface into services.ray.nodeAddress.";
-      }
-      {
-        assertion = cfg.role == "head" || !cfg.auth.enable || cfg.auth.tokenFile != null;
-        message = ''
-          services.ray: a ${cfg.role} must be given the token of its cluster. Copy /var/lib/ray/token of the head to this machine by a way that keeps it
-          secret, and write services.ray.auth.tokenFile = "/run/secrets/ray-token";'';
-      }
-      {
-        assertion = !cfg.tls.enable || (cfg.tls.certificateFile != null && cfg.tls.keyFile != null && cfg.tls.caFile != null);
-        message = "services.ray: TLS needs three files. Write services.ray.tls.certificateFile, services.ray.tls.keyFile and services.ray.tls.caFile.";
-      }
-      {
-        assertion = cfg.ports.workers.from <= cfg.ports.workers.to;
-        message =
-          "services.ray: the range of services.ray.ports.workers ends (${toString cfg.ports.workers.to}) before it begins "
-          + "(${toString cfg.ports.workers.from}). Write services.ray.ports.workers.to = ${toString (cfg.ports.workers.from + 197)};";
-      }
-      {
-        assertion = cfg.allowedSubnets == [ ] || config.networking.nftables.enable;
-        message = "services.ray: services.ray.allowedSubnets needs nftables. Write networking.nftables.enable = true;";
-      }
-      {
-        assertion = cfg.allowedSubnets == [ ] || cfg.interfaces != [ ];
-        message = ''services.ray: services.ray.allowedSubnets narrows services.ray.interfaces, which is empty. Write services.ray.interfaces = [ "cluster0" ];'';
-      }
-      {
-        assertion = cfg.gpu.vendor != "none" || cfg.resources.gpus == null || cfg.resources.gpus == 0;
-        message = ''services.ray: services.ray.resources.gpus is ${toString cfg.resources.gpus}, but services.ray.gpu.vendor is "none". Write "auto", "nvidia" or "amd".'';
-      }
+      (must (cfg.role == "head" || cfg.headAddress != null) ''
+        the role "${cfg.role}" needs the address of the head.
+        Write services.ray.headAddress = "10.42.0.1";
+      '')
+      (must (cfg.role != "worker" || cfg.nodeAddress != null) ''
+        a worker needs the address that the other nodes reach it by.
+        Write services.ray.nodeAddress = "10.42.0.2";
+      '')
+      (must
+        (
+          !elem cfg.nodeAddress [
+            "127.0.0.1"
+            "::1"
+            "localhost"
+          ]
+        )
+        ''
+          Ray replaces ${toString cfg.nodeAddress} by another address of this machine.
+          Write services.ray.nodeAddress = "127.0.0.2"; for a cluster of this machine alone.
+        ''
+      )
+      (must (cfg.role != "worker" || !rayLib.isLoopback (toString cfg.nodeAddress)) ''
+        a worker cannot be reached at ${toString cfg.nodeAddress}.
+        Write the address of its network interface into services.ray.nodeAddress.
+      '')
+      (must (cfg.role == "head" || !cfg.auth.enable || cfg.auth.tokenFile != null) ''
+        a ${cfg.role} must be given the token of its cluster. Copy /var/lib/ray/token of the head to
+        this machine by a way that keeps it secret, and write
+        services.ray.auth.tokenFile = "/run/secrets/ray-token";
+      '')
+      (must
+        (
+          !cfg.tls.enable
+          || (cfg.tls.certificateFile != null && cfg.tls.keyFile != null && cfg.tls.caFile != null)
+        )
+        ''
+          TLS needs three files. Write services.ray.tls.certificateFile, services.ray.tls.keyFile and
+          services.ray.tls.caFile.
+        ''
+      )
+      (must (cfg.ports.workers.from <= cfg.ports.workers.to) ''
+        the range of services.ray.ports.workers ends (${toString cfg.ports.workers.to}) before it begins
+        (${toString cfg.ports.workers.from}).
+        Write services.ray.ports.workers.to = ${toString (cfg.ports.workers.from + 197)};
+      '')
+      (must (cfg.allowedSubnets == [ ] || config.networking.nftables.enable) ''
+        services.ray.allowedSubnets needs nftables. Write networking.nftables.enable = true;
+      '')
+      (must (cfg.allowedSubnets == [ ] || cfg.interfaces != [ ]) ''
+        services.ray.allowedSubnets narrows services.ray.interfaces, which is empty.
+        Write services.ray.interfaces = [ "cluster0" ];
+      '')
+      (must (cfg.extraPythonPackages == null || cfg.package ? override) ''
+        services.ray.package is not made by pkgs.ray-env, so
+        services.ray.extraPythonPackages cannot be added to it.
+        Put the packages into services.ray.package itself.
+      '')
+      (must (cfg.gpu.vendor != "none" || cfg.resources.gpus == null || cfg.resources.gpus == 0) ''
+        services.ray.resources.gpus is ${toString cfg.resources.gpus}, but
+        services.ray.gpu.vendor is "none". Write "auto", "nvidia" or "amd".
+      '')
     ]
-    ++ mapAttrsToList (name: path: {
-      assertion = !hasPrefix builtins.storeDir path;
-      message = ''
-        services.ray: services.ray.${name} lies in the Nix store, where everyone can read it. Write the path as a string, to a file that is
-        put there at run time: services.ray.${name} = "/run/secrets/…"; (see sops-nix or agenix).'';
-    }) secrets
-    ++ lib.optionals isNode (map clashAssertion ourClashes);
+    ++ mapAttrsToList notInStore secrets
+    ++ optionals (cfg.role != "client") (map noClash ourClashes);
 
-    warnings =
+    warnings = map oneLine (
       optional (!cfg.auth.enable) ''
-        services.ray.auth.enable is false: everyone who reaches a port of this Ray node runs code on it as ${cfg.user}.''
-      ++ optional (cfg.role == "head" && !rayLib.isLoopback (toString cfg.nodeAddress) && cfg.interfaces == [ ]) ''
-        services.ray.nodeAddress is ${cfg.nodeAddress}, but services.ray.interfaces is empty: the firewall lets no worker in.''
-      ++ optional (cfg.role == "head" && !rayLib.isLoopback cfg.dashboard.address && !cfg.auth.enable) ''
-        services.ray.dashboard.address is ${cfg.dashboard.address} and there is no token: everyone who reaches it can submit jobs.''
+        services.ray.auth.enable is false: everyone who reaches a port of this Ray node runs code on
+        it as ${cfg.user}.
+      ''
+      ++ optional (isReachable && cfg.role == "head" && cfg.interfaces == [ ]) ''
+        services.ray.nodeAddress is ${cfg.nodeAddress}, but services.ray.interfaces is empty: the
+        firewall lets no worker in.
+      ''
+      ++ optional (isReachable && !config.networking.firewall.enable) ''
+        networking.firewall.enable is false: all ports of this Ray node are open to everyone, metrics
+        and worker processes included.
+      ''
       ++ optional (cfg.role == "head" && cfg.headAddress != null && cfg.headAddress != cfg.nodeAddress) ''
-        services.ray.headAddress has no effect on a head; its own address is services.ray.nodeAddress.''
-      ++ optional (!config.networking.firewall.enable && isNode && !rayLib.isLoopback (toString cfg.nodeAddress)) ''
-        networking.firewall.enable is false: all ports of this Ray node are open to everyone, metrics and worker processes included.'';
+        services.ray.headAddress has no effect on a head; its own address is
+        services.ray.nodeAddress.
+      ''
+    );
   };
 }

@@ -1,4 +1,5 @@
-# `ray` and `cognitive` on PATH of every machine of the cluster, wired to its head. On a client this is all there is.
+# `ray` and `cognitive` on PATH of every machine of the cluster, wired to its head. On a client this
+# is all there is.
 { config, lib, ... }:
 let
   inherit (lib) mkIf optionalAttrs;
@@ -7,7 +8,11 @@ let
   env = import ./environment.nix cfg;
   head = if cfg.role == "head" then cfg.nodeAddress else cfg.headAddress;
   # Ray Client: it asks for no node on this machine, and not for the node's own user.
-  dashboardHost = if cfg.role == "head" && rayLib.isLoopback cfg.dashboard.address then cfg.dashboard.address else head;
+  dashboardHost =
+    if cfg.role == "head" && rayLib.isLoopback cfg.dashboard.address then
+      cfg.dashboard.address
+    else
+      head;
 in
 {
   config = mkIf cfg.enable {

@@ -1,4 +1,5 @@
-# services.ray: turns NixOS machines into one Ray cluster. Each file is one concern; options.nix declares and does nothing.
+# services.ray: turns NixOS machines into one Ray cluster. Each file is one concern; options.nix
+# declares and does nothing.
 {
   imports = [
     ./options.nix

@@ -1,6 +1,6 @@
 # The Python environment of a machine: cfg.package with the user's additions.
 cfg:
-if cfg.package ? override && cfg.package ? python3 && cfg.extraPythonPackages cfg.package.python3.pkgs != [ ] then
-  cfg.package.override { inherit (cfg) extraPythonPackages; }
-else
+if cfg.extraPythonPackages == null then
   cfg.package
+else
+  cfg.package.override { inherit (cfg) extraPythonPackages; }

@@ -8,7 +8,9 @@ let
   nvidiaIsOn =
     (config.hardware.nvidia.enabled or false) || lib.elem "nvidia" config.services.xserver.videoDrivers;
   nvidia = cfg.gpu.vendor == "nvidia" || (cfg.gpu.vendor == "auto" && nvidiaIsOn);
-  amd = cfg.gpu.vendor == "amd" || (cfg.gpu.vendor == "auto" && (config.hardware.amdgpu.opencl.enable or false));
+  amd =
+    cfg.gpu.vendor == "amd"
+    || (cfg.gpu.vendor == "auto" && (config.hardware.amdgpu.opencl.enable or false));
 in
 {
   config = mkMerge [

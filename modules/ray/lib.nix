@@ -1,4 +1,5 @@
-# Pure functions from the options of services.ray to ports and arguments: no config, no pkgs, so that they can be tested alone.
+# Pure functions from the options of services.ray to ports and arguments: no config, no pkgs, so
+# that they can be tested alone.
 { lib }:
 let
   inherit (lib)
@@ -25,7 +26,8 @@ rec {
       "::1"
     ];
 
-  # Every port that a node of this role listens on: { option, from, to, open }. `open`: other machines of the cluster need it.
+  # Every port that a node of this role listens on: { option, from, to, open }. `open`: other
+  # machines of the cluster need it.
   portTable =
     cfg:
     let
@@ -122,7 +124,9 @@ rec {
     ++ given "object-store-memory" cfg.resources.objectStore
     ++ optional (cfg.resources.custom != { }) (flag "resources" (builtins.toJSON cfg.resources.custom))
     ++ optional (cfg.resources.labels != { }) (
-      flag "labels" (concatStringsSep "," (mapAttrsToList (name: value: "${name}=${value}") cfg.resources.labels))
+      flag "labels" (
+        concatStringsSep "," (mapAttrsToList (name: value: "${name}=${value}") cfg.resources.labels)
+      )
     )
     ++ cfg.extraFlags;
 
@@ -153,7 +157,9 @@ rec {
     ]
     ++ optional isHead "--door=${here cfg.ports.client}"
     ++ optional (isHead && cfg.dashboard.enable) "--door=${endpoint dashboardHost cfg.ports.dashboard}"
-    ++ optional (cfg.resources.gpus != null && cfg.resources.gpus > 0) "--gpus=${toString cfg.resources.gpus}"
+    ++ optional (
+      cfg.resources.gpus != null && cfg.resources.gpus > 0
+    ) "--gpus=${toString cfg.resources.gpus}"
     ++ [
       "--grace=${toString cfg.healthTimeout}"
       "--sessions=${temporaryDirectory}"
@@ -162,8 +168,8 @@ rec {
 
   stateDirectory = "/var/lib/ray";
 
-  # Below a directory that only the group may enter, because Ray makes it writable by everyone. Short, because the names of
-  # Ray's sockets below it must fit into 107 bytes.
+  # Below a directory that only the group may enter, because Ray makes it writable by everyone.
+  # Short, because the names of Ray's sockets below it must fit into 107 bytes.
   temporaryDirectory = "${stateDirectory}/s";
 
   # Where a token lies that the head has made itself.

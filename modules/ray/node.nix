@@ -21,7 +21,8 @@ let
 in
 {
   config = mkIf (cfg.enable && cfg.role != "client") {
-    services.ray.nodeAddress = mkIf (cfg.role == "head") (mkDefault "127.0.0.1");
+    # Ray takes 127.0.0.1 for "some address of this machine" and looks for one that others can reach.
+    services.ray.nodeAddress = mkIf (cfg.role == "head") (mkDefault "127.0.0.2");
     services.ray.resources.labels."ray-nixos/cluster" = cfg.clusterName;
 
     users.users = mkIf (cfg.user == "ray") {

@@ -1,4 +1,5 @@
-# Options only: the documentation is generated from this file alone. What they do is in the files beside it.
+# Options only: the documentation is generated from this file alone. What they do is in the files
+# beside it.
 { lib, pkgs, ... }:
 let
   inherit (lib)
@@ -45,8 +46,7 @@ let
 in
 {
   options.services.ray = {
-    enable = mkEnableOption ''
-      this machine's part of a Ray cluster. By itself it is a head with token authentication that listens on loopback'';
+    enable = mkEnableOption "this machine's part of a Ray cluster";
 
     role = mkOption {
       type = types.enum [
@@ -56,8 +56,9 @@ in
       ];
       default = "head";
       description = ''
-        What this machine is. The head keeps the cluster's state, and runs tasks as well; there is one. A worker runs tasks for the head
-        at {option}`services.ray.headAddress`. A client runs no Ray node; it has `ray` and `cognitive` on its PATH, wired to the head.
+        What this machine is. The head keeps the cluster's state, and runs tasks as well; there is
+        one. A worker runs tasks for the head at {option}`services.ray.headAddress`. A client runs
+        no Ray node; it has `ray` and `cognitive` on its PATH, wired to the head.
       '';
     };
 
@@ -70,14 +71,18 @@ in
     namespace = mkOption {
       type = types.nonEmptyStr;
       default = "cognitive";
-      description = "Ray namespace of named actors, for drivers that do not name one (`RAYNIXOS_NAMESPACE`).";
+      description = ''
+        Ray namespace of named actors, for drivers that do not name one (`RAYNIXOS_NAMESPACE`).
+      '';
     };
 
     headAddress = mkOption {
       type = types.nullOr types.nonEmptyStr;
       default = null;
       example = "10.42.0.1";
-      description = "Address or host name of the head. A worker and a client need it; a head does not.";
+      description = ''
+        Address or host name of the head. A worker and a client need it; a head does not.
+      '';
     };
 
     nodeAddress = mkOption {
@@ -85,9 +90,10 @@ in
       default = null;
       example = "10.42.0.2";
       description = ''
-        Address of this node that the other nodes reach it by. A worker needs it. On a head the default is 127.0.0.1, a cluster
-        of one machine. Ray's services listen on all addresses as soon as it is not a loopback address: the firewall
-        decides who reaches them, see {option}`services.ray.interfaces`.
+        Address of this node that the other nodes reach it by. A worker needs it. On a head the
+        default is 127.0.0.2, a cluster of one machine. Ray's services listen on all addresses as
+        soon as it is not a loopback address: the firewall decides who reaches them, see
+        {option}`services.ray.interfaces`.
       '';
     };
 
@@ -95,17 +101,19 @@ in
       type = types.package;
       default = pkgs.ray-env or (pkgs.extend overlay).ray-env;
       defaultText = literalExpression "pkgs.ray-env";
-      description = "Python environment with Ray and `cognitive_actors`. All machines of a cluster need the same versions of Ray and Python.";
+      description = ''
+        Python environment with Ray and `cognitive_actors`. All machines of a cluster need the same
+        versions of Ray and Python.
+      '';
     };
 
     extraPythonPackages = mkOption {
-      type = types.functionTo (types.listOf types.package);
-      default = _: [ ];
-      defaultText = literalExpression "ps: [ ]";
+      type = types.nullOr (types.functionTo (types.listOf types.package));
+      default = null;
       example = literalExpression "ps: [ ps.scikit-learn ]";
       description = ''
-        Python packages that tasks and actors can import. Wheels that a runtime environment downloads do not find their
-        libraries on NixOS; name the packages here instead.
+        Python packages that tasks and actors can import. Wheels that a runtime environment
+        downloads do not find their libraries on NixOS; name the packages here instead.
       '';
     };
 
@@ -126,7 +134,10 @@ in
     group = mkOption {
       type = types.nonEmptyStr;
       default = "ray";
-      description = "Group of the node. Made if it is `ray`. Its members may read the token, and so use the cluster.";
+      description = ''
+        Group of the node. Made if it is `ray`. Its members may read the token, and so use the
+        cluster.
+      '';
     };
 
     environment = mkOption {
@@ -135,29 +146,36 @@ in
       example = {
         OMP_NUM_THREADS = "1";
       };
-      description = "Environment variables of the node and of all tasks on it. Everyone on the machine can read them: no secrets.";
+      description = ''
+        Environment variables of the node and of all tasks on it. Everyone on the machine can read
+        them: no secrets.
+      '';
     };
 
     extraFlags = mkOption {
       type = types.listOf types.str;
       default = [ ];
       example = [ "--log-style=record" ];
-      description = "More arguments for `ray start`. Everyone on the machine can read them: no secrets.";
+      description = ''
+        More arguments for `ray start`. Everyone on the machine can read them: no secrets.
+      '';
     };
 
     restartIfChanged = mkOption {
       type = types.bool;
       default = true;
       description = ''
-        Whether `nixos-rebuild switch` restarts the node when its configuration has changed. With false it goes on with the
-        old one until the next restart of the unit or the machine.
+        Whether `nixos-rebuild switch` restarts the node when its configuration has changed. With
+        false it goes on with the old one until the next restart of the unit or the machine.
       '';
     };
 
     healthTimeout = mkOption {
       type = types.ints.positive;
       default = 20;
-      description = "Seconds for which a node's health service may be silent before the node is restarted.";
+      description = ''
+        Seconds for which a node's health service may be silent before the node is restarted.
+      '';
     };
 
     keepSessions = mkOption {
@@ -170,14 +188,20 @@ in
       type = types.listOf types.nonEmptyStr;
       default = [ ];
       example = [ "cluster0" ];
-      description = "Network interfaces on which the firewall lets the cluster's ports in. No port is ever opened on all of them.";
+      description = ''
+        Network interfaces on which the firewall lets the cluster's ports in. No port is ever opened
+        on all of them.
+      '';
     };
 
     allowedSubnets = mkOption {
       type = types.listOf types.nonEmptyStr;
       default = [ ];
       example = [ "10.42.0.0/24" ];
-      description = "Subnets that may reach the cluster's ports on these interfaces; empty: all. Needs {option}`networking.nftables.enable`.";
+      description = ''
+        Subnets that may reach the cluster's ports on these interfaces; empty: all. Needs
+        {option}`networking.nftables.enable`.
+      '';
     };
 
     ports = {
@@ -201,12 +225,13 @@ in
     resources = {
       cpus = count "CPUs that this node offers; null: as many as it has.";
       gpus = count ''
-        GPUs that this node offers; null: as many as Ray sees. With a number, the node does not start if Ray sees fewer.
+        GPUs that this node offers; null: as many as Ray sees. With a number, the node does not
+        start if Ray sees fewer.
       '';
       memory = bytes "Bytes of memory that tasks may reserve; null: what Ray finds free.";
       objectStore = bytes ''
-        Bytes of the shared-memory object store; null: 30 % of the memory, at most what `/dev/shm` holds. With a number,
-        {option}`boot.devShmSize` follows it.
+        Bytes of the shared-memory object store; null: 30 % of the memory, at most what `/dev/shm`
+        holds. With a number, {option}`boot.devShmSize` follows it.
       '';
       custom = mkOption {
         type = types.attrsOf (types.either types.ints.unsigned types.float);
@@ -231,21 +256,23 @@ in
         type = types.bool;
         default = true;
         description = ''
-          Whether the cluster asks for a token. Without it, everyone who reaches a port runs code as the user of the node.
+          Whether the cluster asks for a token. Without it, everyone who reaches a port runs code as
+          the user of the node.
         '';
       };
       tokenFile = secretFile "/run/secrets/ray-token" ''
-        File with the token of the cluster, the same on all its machines, outside the Nix store. A head that is given none makes one in
-        `/var/lib/ray/token`, readable by the group; workers and clients must be given one. On machines where people use the cluster, let the
-        group of {option}`services.ray.group` read it.
+        File with the token of the cluster, the same on all its machines, outside the Nix store. A
+        head that is given none makes one in `/var/lib/ray/token`, readable by the group; workers
+        and clients must be given one. On machines where people use the cluster, let the group of
+        {option}`services.ray.group` read it.
       '';
     };
 
     tls = {
-      enable = mkEnableOption "mutual TLS between the nodes, and between drivers and nodes. HTTP (dashboard, metrics) is not covered";
+      enable = mkEnableOption "mutual TLS of all that speaks gRPC; the dashboard and metrics speak HTTP";
       certificateFile = secretFile "/run/secrets/ray-node.pem" ''
-        Certificate of this machine, for both server and client authentication, whose alternative names have
-        {option}`services.ray.nodeAddress`, 127.0.0.1 and localhost.
+        Certificate of this machine, for both server and client authentication, whose alternative
+        names have {option}`services.ray.nodeAddress`, 127.0.0.1 and localhost.
       '';
       keyFile = secretFile "/run/secrets/ray-node.key" "Private key of the certificate.";
       caFile = secretFile "/run/secrets/ray-ca.pem" "Certificate of the authority that signs the certificates of all machines of the cluster.";
@@ -255,15 +282,18 @@ in
       enable = mkOption {
         type = types.bool;
         default = true;
-        description = "Whether the head runs the dashboard, and with it the Jobs API and the Serve API.";
+        description = ''
+          Whether the head runs the dashboard, and with it the Jobs API and the Serve API.
+        '';
       };
       address = mkOption {
         type = types.nonEmptyStr;
         default = "127.0.0.1";
         example = "10.42.0.1";
         description = ''
-          Address that the dashboard listens on. It speaks HTTP without encryption, tokens included: leave it on
-          loopback behind a reverse proxy or SSH, or give it an address of a network that you trust.
+          Address that the dashboard listens on. It speaks HTTP without encryption, tokens included:
+          leave it on loopback behind a reverse proxy or SSH, or give it an address of a network
+          that you trust.
         '';
       };
     };
@@ -271,14 +301,17 @@ in
     client.openFirewall = mkOption {
       type = types.bool;
       default = true;
-      description = "Whether the head's Ray Client server is reachable on {option}`services.ray.interfaces`.";
+      description = ''
+        Whether the head's Ray Client server is reachable on {option}`services.ray.interfaces`.
+      '';
     };
 
     metrics.openFirewall = mkOption {
       type = types.bool;
       default = false;
       description = ''
-        Whether a node's metrics are reachable on {option}`services.ray.interfaces`. Ray serves them to everyone who asks, without a token.
+        Whether a node's metrics are reachable on {option}`services.ray.interfaces`. Ray serves them
+        to everyone who asks, without a token.
       '';
     };
 
@@ -287,8 +320,9 @@ in
       default = null;
       example = 300;
       description = ''
-        Seconds that running tasks are given to finish when the node is stopped; it takes no new ones meanwhile. null: 30 on a worker, 0 on
-        the head, whose end ends the cluster's jobs anyway.
+        Seconds that running tasks are given to finish when the node is stopped; it takes no new
+        ones meanwhile. null: 30 on a worker, 0 on the head, whose end ends the cluster's jobs
+        anyway.
       '';
     };
 
@@ -301,8 +335,9 @@ in
       ];
       default = "auto";
       description = ''
-        Whose GPUs the node may use. `auto`: those whose driver this machine's configuration enables already. `nvidia` and `amd` enable the driver.
-        NVIDIA's is unfree: the machine has to allow it ({option}`nixpkgs.config.allowUnfree`) and to decide {option}`hardware.nvidia.open`.
+        Whose GPUs the node may use. `auto`: those whose driver this machine's configuration enables
+        already. `nvidia` and `amd` enable the driver. NVIDIA's is unfree: the machine has to allow
+        it ({option}`nixpkgs.config.allowUnfree`) and to decide {option}`hardware.nvidia.open`.
       '';
     };
   };

@@ -1,10 +1,12 @@
-# What a node cannot do. Tried with actors, objects, runtime environments and jobs. Left out because Ray or its users need it:
-# ProcSubset=pid (psutil reads /proc/meminfo) and MemoryDenyWriteExecute (numba, jax).
+# What a node cannot do. Tried with actors, objects, runtime environments and jobs. Left out because
+# Ray or its users need it: ProcSubset=pid (psutil reads /proc/meminfo) and MemoryDenyWriteExecute
+# (numba, jax).
 {
   AmbientCapabilities = "";
   CapabilityBoundingSet = "";
   DevicePolicy = "closed";
-  # Ray's dashboard asks the cloud's metadata address where it runs; tasks have no business there either.
+  # Ray's dashboard asks the cloud's metadata address where it runs; tasks have no business there
+  # either.
   IPAddressDeny = [
     "169.254.0.0/16"
     "fd00:ec2::254/128"

@@ -1,4 +1,5 @@
-# Mutual TLS of everything that speaks gRPC. Certificates are read at the start of the node: a new one needs a restart.
+# Mutual TLS of everything that speaks gRPC. Certificates are read at the start of the node: a new
+# one needs a restart.
 { config, lib, ... }:
 let
   cfg = config.services.ray;

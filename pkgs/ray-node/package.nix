@@ -1,5 +1,5 @@
-# The main process of a Ray node's unit. Python of the standard library alone, run by the Python of ray-env: `python3 -SsE
-# ${ray-node}/ray_node.py`, which shares its memory with Ray's own processes.
+# The main process of a Ray node's unit. Python of the standard library alone, run by the Python of
+# ray-env: `python3 -SsE ${ray-node}/ray_node.py`, which shares its memory with Ray's own processes.
 { lib, stdenvNoCC }:
 stdenvNoCC.mkDerivation {
   pname = "ray-node";

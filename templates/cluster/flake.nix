@@ -41,7 +41,8 @@
             extra
           ];
         };
-      # The head makes the token on its first start, in /var/lib/ray/token. Bring it here by sops-nix, agenix or scp.
+      # The head makes the token on its first start, in /var/lib/ray/token. Bring it here by
+      # sops-nix, agenix or scp.
       worker = {
         services.ray = {
           role = "worker";

@@ -50,7 +50,7 @@ in
       "--include-dashboard=true"
       "--dashboard-host=127.0.0.1"
       "--dashboard-port=8265"
-      "--node-ip-address=127.0.0.1"
+      "--node-ip-address=127.0.0.2"
     ]
     ++ pins
     ++ [ "--labels=ray-nixos/cluster=ray" ];
@@ -78,11 +78,11 @@ in
   supervisor-of-a-head = {
     expr = rayLib.supervisorArguments head;
     expected = [
-      "--health=127.0.0.1:6379"
-      "--health=127.0.0.1:6380"
-      "--door=127.0.0.1:52365"
-      "--door=127.0.0.1:52367"
-      "--door=127.0.0.1:10001"
+      "--health=127.0.0.2:6379"
+      "--health=127.0.0.2:6380"
+      "--door=127.0.0.2:52365"
+      "--door=127.0.0.2:52367"
+      "--door=127.0.0.2:10001"
       "--door=127.0.0.1:8265"
       "--grace=20"
       "--sessions=/var/lib/ray/s"

@@ -31,7 +31,16 @@ let
       specialArgs = { inherit pkgs; };
     }).config;
 
-  withRay = evaluate: settings: evaluate [ { services.ray = { enable = true; } // settings; } ];
+  withRay =
+    evaluate: settings:
+    evaluate [
+      {
+        services.ray = {
+          enable = true;
+        }
+        // settings;
+      }
+    ];
 
   context = {
     inherit
@@ -65,7 +74,10 @@ let
   ];
   tests = lib.mergeAttrsList (
     map (
-      suite: lib.mapAttrs' (name: lib.nameValuePair "test ${suite}: ${name}") (import (./. + "/${suite}.nix") context)
+      suite:
+      lib.mapAttrs' (name: lib.nameValuePair "test ${suite}: ${name}") (
+        import (./. + "/${suite}.nix") context
+      )
     ) suites
   );
 

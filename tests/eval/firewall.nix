@@ -15,7 +15,12 @@ let
       inherit (config.networking) firewall;
       numbers = firewall.allowedTCPPorts ++ firewall.allowedUDPPorts;
       ranges = firewall.allowedTCPPortRanges ++ firewall.allowedUDPPortRanges;
-      opened = map (port: { from = port; to = port; }) numbers ++ ranges;
+      opened =
+        map (port: {
+          from = port;
+          to = port;
+        }) numbers
+        ++ ranges;
       ours = rayLib.portTable config.services.ray;
     in
     lib.filter (port: lib.any (o: o.from <= port.to && port.from <= o.to) opened) ours;

@@ -1,11 +1,18 @@
 # What the flake offers.
-{ self, lib, pkgs, ... }:
+{
+  self,
+  lib,
+  pkgs,
+  ...
+}:
 let
   inherit (pkgs.stdenv.hostPlatform) system;
 in
 {
   every-host-has-a-toplevel = {
-    expr = lib.mapAttrs (_: host: builtins.isString host.config.system.build.toplevel.drvPath) self.nixosConfigurations;
+    expr = lib.mapAttrs (
+      _: host: builtins.isString host.config.system.build.toplevel.drvPath
+    ) self.nixosConfigurations;
     expected = {
       head = true;
       worker = true;

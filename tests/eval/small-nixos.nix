@@ -1,5 +1,6 @@
-# As much of NixOS as the module touches, for tests that need many machines and little of each: a whole one takes a second and a third of a
-# gigabyte. That the module fits the real options is for the other tests to say.
+# As much of NixOS as the module touches, for tests that need many machines and little of each: a
+# whole one takes a second and a third of a gigabyte. That the module fits the real options is for
+# the other tests to say.
 { lib, pkgs, ... }:
 let
   inherit (lib) mkOption types;

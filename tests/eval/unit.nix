@@ -87,6 +87,27 @@ in
     expr = (headUnitWith { environment.OMP_NUM_THREADS = "1"; }).environment.OMP_NUM_THREADS;
     expected = "1";
   };
+  packages-are-added-to-the-environment = {
+    expr =
+      let
+        more = ray { extraPythonPackages = ps: [ ps.networkx ]; };
+        environmentOf =
+          config:
+          builtins.unsafeDiscardStringContext (
+            lib.findFirst (p: lib.hasPrefix "ray-env" p.name) null config.environment.systemPackages
+          );
+      in
+      {
+        differs = environmentOf more != environmentOf head;
+        runs = lib.hasInfix (environmentOf more) more.systemd.services.ray-head.serviceConfig.ExecStart;
+        same = environmentOf head == environmentOf worker;
+      };
+    expected = {
+      differs = true;
+      runs = true;
+      same = true;
+    };
+  };
   another-user-is-not-made = {
     expr =
       let
@@ -127,13 +148,15 @@ in
     expected = [ ];
   };
   a-client-is-wired = {
-    expr = lib.filterAttrs (name: _: lib.hasPrefix "RAY" name) (ray {
-      role = "client";
-      headAddress = "10.0.0.1";
-      auth.tokenFile = "/run/secrets/token";
-      namespace = "lab";
-      ports.client = 10099;
-    }).environment.variables;
+    expr =
+      lib.filterAttrs (name: _: lib.hasPrefix "RAY" name)
+        (ray {
+          role = "client";
+          headAddress = "10.0.0.1";
+          auth.tokenFile = "/run/secrets/token";
+          namespace = "lab";
+          ports.client = 10099;
+        }).environment.variables;
     expected = {
       RAY_ADDRESS = "ray://10.0.0.1:10099";
       RAY_API_SERVER_ADDRESS = "http://10.0.0.1:8265";

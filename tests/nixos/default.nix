@@ -1,5 +1,5 @@
-# The scenarios as NixOS VM tests: { NAME = test; }. Machines are evaluated once for all scenarios that share them, since each is a
-# whole NixOS; which of them start is the scenario's affair.
+# The scenarios as NixOS VM tests: { NAME = test; }. Machines are evaluated once for all scenarios
+# that share them, since each is a whole NixOS; which of them start is the scenario's affair.
 {
   self,
   nixpkgs,
@@ -8,7 +8,8 @@
 }:
 let
   inherit (nixpkgs) lib;
-  # Not testers.runNixOSTest: it gives all machines one nixpkgs, and these bring configuration of their own.
+  # Not testers.runNixOSTest: it gives all machines one nixpkgs, and these bring configuration of
+  # their own.
   inherit (import (nixpkgs + "/nixos/lib") { inherit lib; }) runTest;
 
   driverFor =
@@ -33,6 +34,7 @@ let
     "worker"
     "worker2"
     "client"
+    "alone"
     "outsider"
   ];
   # By itself, so that only this one needs an unfree driver.
@@ -59,13 +61,17 @@ let
       buildCommand = ''
         mkdir --parents $out
         export LOGFILE=/dev/null
-        ${driver}/bin/nixos-test-driver --output_directory $out ${pkgs.writeText "${name}.py" (shared + script)}
+        ${driver}/bin/nixos-test-driver --output_directory $out ${
+          pkgs.writeText "${name}.py" (shared + script)
+        }
       '';
       passthru = { inherit driver; };
     };
 
   scenarios = map (lib.removeSuffix ".py") (
-    lib.filter (file: lib.hasSuffix ".py" file && file != "cluster.py") (lib.attrNames (builtins.readDir directory))
+    lib.filter (file: lib.hasSuffix ".py" file && file != "cluster.py") (
+      lib.attrNames (builtins.readDir directory)
+    )
   );
 in
 lib.genAttrs scenarios test

@@ -41,6 +41,24 @@ print(len({a.node_id for a in list_actors(detail=True) if a.class_name == "Popul
     )
     assert used.strip() == "3", f"the actors lived on {used} nodes"
 
+with subtest("what does not fit into the object store goes to its own directory"):
+    head.succeed(
+        as_ray(
+            "python3 -c "
+            + shlex.quote(
+                f"""
+import numpy, ray
+ray.init({GCS!r}, logging_level="ERROR")
+kept = [ray.put(numpy.full(100_000_000 // 8, float(i))) for i in range(8)]
+assert [ray.get(one)[-1] for one in kept] == list(range(8))
+import os
+assert any(files for _, _, files in os.walk("/var/lib/ray/spill")), "nothing was spilled"
+"""
+            )
+        ),
+        timeout=120,
+    )
+
 with subtest("a client works with the cluster without being part of it"):
     client.succeed("install -d -o alice /home/alice")
 

@@ -42,19 +42,16 @@ def as_ray(command):
 
 
 def python(machine, code, timeout=120, environment=""):
-    """Run Python on a machine, connected to the cluster as its shells are; what it prints."""
-    return machine.succeed(f"{environment} RAY_LOG_TO_DRIVER=0 python3 -c {shlex.quote(code)}", timeout=timeout)
+    """Run Python on a node, as a driver of that node; what it prints."""
+    driver = f"RAY_ADDRESS=auto RAY_LOG_TO_DRIVER=0 {environment} python3 -c {shlex.quote(code)}"
+    return machine.succeed(as_ray(driver), timeout=timeout)
 
 
 def alive_nodes(head, environment=""):
     """Addresses of the nodes that the head believes to be alive."""
-    answer = python(
-        head,
-        "import json, ray; ray.init(logging_level='ERROR'); "
-        "print(json.dumps(sorted(n['NodeManagerAddress'] for n in ray.nodes() if n['Alive'])))",
-        environment=environment,
-    )
-    return json.loads(answer.strip().splitlines()[-1])
+    # Over the dashboard: each driver over Ray Client would start a process of its own on the head.
+    answer = head.succeed(f"{environment} ray list nodes --filter state=ALIVE --format json", timeout=60)
+    return sorted(node["node_ip"] for node in json.loads(answer))
 
 
 def switch(machine, specialisation=None):
