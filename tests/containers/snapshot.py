@@ -114,6 +114,8 @@ def write(node: Node, root: Path) -> None:
         switch.chmod(0o755)
     links = "".join(f"L+ /run/{name}-system - - - - /{DIRECTORY}/system\n" for name in ("booted", "current"))
     _write_own(root / "etc/tmpfiles.d/system.conf", links)
+    # Nobody reads the console: once it is full of "a start job is running", process 1 would wait for a reader.
+    _write_own(root / "etc/systemd/system.conf.d/console.conf", "[Manager]\nShowStatus=no\n")
     boot_with_base(root)
 
 
