@@ -7,11 +7,11 @@
     ./asserts.nix
     ./node.nix
     ./head.nix
-    ./worker.nix
     ./client.nix
     ./auth.nix
     ./tls.nix
     ./firewall.nix
+    ./fault-tolerance.nix
     ./gpu.nix
   ];
 }

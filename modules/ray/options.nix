@@ -326,6 +326,29 @@ in
       '';
     };
 
+    faultTolerance = {
+      storage = mkOption {
+        type = types.enum [
+          "none"
+          "embedded"
+        ];
+        default = "none";
+        description = ''
+          Where the head keeps what it knows of nodes, named actors and jobs. With `none` it is lost
+          with the head's process: workers join the next one by starting anew, which ends their
+          tasks and actors. With `embedded` it lies in a database below `/var/lib/ray` on the head's
+          disk, and workers go on. Head and workers need the same value.
+        '';
+      };
+      workerReconnectTimeout = mkOption {
+        type = types.ints.positive;
+        default = 600;
+        description = ''
+          Seconds that a worker goes on without a head before it starts anew. Only with storage.
+        '';
+      };
+    };
+
     gpu.vendor = mkOption {
       type = types.enum [
         "auto"

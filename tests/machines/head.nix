@@ -2,6 +2,7 @@
 {
   imports = [
     ../../hosts/head.nix
+    ./embedded.nix
     ./tls.nix
   ];
 }

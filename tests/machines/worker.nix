@@ -2,6 +2,7 @@
 {
   imports = [
     ../../hosts/worker.nix
+    ./embedded.nix
     ./tls.nix
   ];
 
