@@ -11,6 +11,7 @@ import ray
 import torch
 from torch import Tensor
 
+from ..core import batched
 from ..core.couplings import modulated_model, modulation, step_weights
 from ..core.cycle import CycleSettings
 from ..core.expected_free_energy import Planner
@@ -20,6 +21,7 @@ from ..core.policies import describe_policy, policy_actions
 from ..core.selection import policy_posterior
 from ..files.jsonl import parse_records
 from ..files.models import load_model
+from .durability import Continuity, Durability, acknowledged
 from .levels import read_levels
 from .process import prepare_process
 
@@ -29,7 +31,9 @@ class InferenceEngineActor:
     """Beliefs of ``agents`` agents under one model, and the free energy of what they might do.
 
     model_path: a YAML or NPZ model; settings: precision, couplings and so on; neurotransmitters: a
-    NeurotransmitterActor asked for the levels wherever no ``state`` is given (baseline without one).
+    NeurotransmitterActor asked for the levels wherever no ``state`` is given (baseline without one). durability: where
+    beliefs and priors are saved before it answers, so that one that is started again continues from there; request: as
+    in NeurotransmitterActor. The model does not change here, and a checkpoint of another model is refused.
     """
 
     def __init__(
@@ -39,6 +43,7 @@ class InferenceEngineActor:
         settings: CycleSettings | None = None,
         neurotransmitters: Any = None,
         device: str = "cpu",
+        durability: Durability | None = None,
     ) -> None:
         prepare_process()
         if agents < 1:
@@ -53,12 +58,17 @@ class InferenceEngineActor:
         self.agents = agents
         if not self.model.shared:
             raise ValueError(f"{model_path}: has arrays of their own for several agents; write one model for all")
+        self._continuity = Continuity(
+            durability, actor="inference engine", agents=agents, model=self.model, settings=self.settings
+        )
+        self._continuity.begin(self)
 
     def policies(self) -> list[str]:
         """Every policy in words, in order: "policy_0" is the first."""
         return [describe_policy(self.model, i) for i in range(self.model.num_policies)]
 
-    def observe(self, observation: Mapping[str, Any], agent: int = 0) -> dict[str, Any]:
+    @acknowledged
+    def observe(self, observation: Mapping[str, Any], agent: int = 0, *, request: str | None = None) -> dict[str, Any]:
         """Update one agent's beliefs. Returns its beliefs by factor and state, and the variational free energy.
 
         observation: modality -> outcome name or number, or None. Raises InputError for one the model does not have.
@@ -78,7 +88,8 @@ class InferenceEngineActor:
         )
         return {"beliefs": self.get_beliefs(agent), "free_energy": float(inferred.free_energy)}
 
-    def act(self, policy: int | str, agent: int = 0) -> dict[str, str]:
+    @acknowledged
+    def act(self, policy: int | str, agent: int = 0, *, request: str | None = None) -> dict[str, str]:
         """Take the first step of a policy: the prior of the next observation is what it leads to.
 
         Returns the action of each control factor by name.
@@ -121,6 +132,22 @@ class InferenceEngineActor:
         if given.shape != every.shape or not ((given >= 0) & (given <= 1)).all():
             raise ValueError(f"levels has shape {tuple(given.shape)}; write {tuple(every.shape)}, all between 0 and 1")
         return self._free_energies(given, self.beliefs)[0].numpy(force=True)
+
+    def save(self) -> int | None:
+        """Save the state now. Returns its generation in the store, None without durability."""
+        return self._continuity.save(self)
+
+    def _snapshot(self) -> dict[str, np.ndarray]:
+        return batched.to_arrays((self.prior, self.beliefs))
+
+    def _restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self.prior, self.beliefs = batched.from_arrays((self.prior, self.beliefs), arrays)
+
+    def _memory(self) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        return self.prior, self.beliefs
+
+    def _recall(self, memory: Any) -> None:
+        self.prior, self.beliefs = memory
 
     def _evaluate(self, state: Mapping[str, float] | None, agent: int) -> tuple[Tensor, Tensor]:
         row = slice(self._checked(agent), agent + 1)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import ray
 import torch
 
 from ..core.modulator_parameters import MODULATORS, ModulatorParameters, parameter_set
-from ..core.neuromodulators import Neuromodulators, impulse_vector
+from ..core.neuromodulators import ModulatorState, Neuromodulators, impulse_vector
+from .durability import Continuity, Durability, acknowledged
 from .process import prepare_process
 
 
@@ -19,18 +21,30 @@ class NeurotransmitterActor:
 
     agents: how many agents it holds, numbered from 0; parameters: a named set ("opponent-process", "guide") or a
     ModulatorParameters. Time passes only when told: give ``seconds``, or call ``advance``. Every agent has its own
-    clock. Methods that raise have changed nothing.
+    clock. Methods that raise have changed nothing. durability: where its state is saved before it answers, so that one
+    that is started again, by Ray (``.options(max_restarts=-1, max_task_retries=-1)``) or anew, continues from there.
+    request: names a change; one that comes again under the same name gets the answer of the first, and is not applied.
     """
 
-    def __init__(self, agents: int = 1, parameters: str | ModulatorParameters = "opponent-process") -> None:
+    def __init__(
+        self,
+        agents: int = 1,
+        parameters: str | ModulatorParameters = "opponent-process",
+        durability: Durability | None = None,
+    ) -> None:
         prepare_process()
         if agents < 1:
             raise ValueError(f"agents is {agents}; write 1 or more")
         chosen = parameter_set(parameters) if isinstance(parameters, str) else parameters
         self.modulators = Neuromodulators(chosen)
         self.state = self.modulators.initial(agents)
+        self._continuity = Continuity(durability, actor="neurotransmitters", agents=agents, parameters=chosen)
+        self._continuity.begin(self)
 
-    def apply_delta(self, delta: Mapping[str, float], agent: int = 0, seconds: float = 0.0) -> dict[str, float]:
+    @acknowledged
+    def apply_delta(
+        self, delta: Mapping[str, float], agent: int = 0, seconds: float = 0.0, *, request: str | None = None
+    ) -> dict[str, float]:
         """Let ``seconds`` pass for one agent, add an impulse to its modulators and return its state.
 
         Raises ModulatorError for an unknown modulator, a number that is not finite or time that runs backwards.
@@ -43,13 +57,15 @@ class NeurotransmitterActor:
         self.state = self.modulators.impulse(state, impulse, where=here)
         return self.get_state(agent)
 
-    def apply_deltas(self, deltas: np.ndarray, seconds: float = 0.0) -> np.ndarray:
+    @acknowledged
+    def apply_deltas(self, deltas: np.ndarray, seconds: float = 0.0, *, request: str | None = None) -> np.ndarray:
         """As ``apply_delta`` for all agents at once: deltas (agents, 5) -> levels (agents, 5)."""
         state = self.modulators.advance(self.state, seconds) if seconds else self.state
         self.state = self.modulators.impulse(state, torch.tensor(deltas, dtype=torch.float64))
         return self.get_levels()
 
-    def advance(self, seconds: float) -> None:
+    @acknowledged
+    def advance(self, seconds: float, *, request: str | None = None) -> None:
         """Let time pass for all agents. Raises ModulatorError for a step that is negative or not finite."""
         self.state = self.modulators.advance(self.state, seconds)
 
@@ -65,6 +81,22 @@ class NeurotransmitterActor:
     def get_baseline(self) -> dict[str, float]:
         """The resting levels by name."""
         return dict(zip(MODULATORS, self.modulators.parameters.baseline, strict=True))
+
+    def save(self) -> int | None:
+        """Save the state now. Returns its generation in the store, None without durability."""
+        return self._continuity.save(self)
+
+    def _snapshot(self) -> dict[str, np.ndarray]:
+        return self.modulators.to_arrays(self.state)
+
+    def _restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self.state = self.modulators.from_arrays(arrays)
+
+    def _memory(self) -> ModulatorState:
+        return self.state
+
+    def _recall(self, memory: Any) -> None:
+        self.state = memory
 
     def _checked(self, agent: int) -> int:
         agents = len(self.state.time)

@@ -5,16 +5,21 @@ from __future__ import annotations
 import math
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
+import numpy as np
 import ray
 import torch
 from torch import Tensor
 
 from ..core.modulator_parameters import MODULATORS, OPPONENT_PROCESS
-from ..core.workspace import GlobalWorkspace, Signals, WorkspaceParameters, WorkspaceState
+from ..core.roster import pack_names, unpack_names
+from ..core.stages import Stage, pack_stages, unpack_stages, widened, without_forgotten
+from ..core.workspace import GlobalWorkspace, Signals, WorkspaceParameters
+from ..files.plain_text import from_text, to_text
+from .durability import Continuity, Durability, acknowledged
 from .levels import read_levels
 from .process import prepare_process
 
@@ -23,16 +28,6 @@ KEPT_EVENTS = 1024
 #: What an input may say of itself, beside ``id`` and ``content``, and what holds where it does not.
 NUMBERS = {"surprise": 0.0, "relevance": 0.0, "valence": 0.0, "age": 0.0}
 FLAGS = ("threat", "social")
-#: A content habituated by less than this is forgotten, so that names do not pile up.
-FORGOTTEN = 1e-6
-
-
-@dataclass(frozen=True)
-class _Stage:
-    """One agent's workspace: the contents known by name, in the order of the state's slots."""
-
-    names: list[str]
-    state: WorkspaceState
 
 
 @ray.remote(num_cpus=0, max_restarts=0)
@@ -42,7 +37,10 @@ class GlobalWorkspaceActor:
     capacity: contents held at once; salience_threshold: for ignition, at baseline norepinephrine; neurotransmitters: a
     NeurotransmitterActor asked for the levels that set the gains (baseline without one); agents: how many it holds,
     numbered from 0 as there, each with a stage of its own. Every call of ``broadcast`` is one moment of one agent,
-    ``interval`` seconds after its last. parameters: everything else.
+    ``interval`` seconds after its last. parameters: everything else. durability: where stages and past events are
+    saved before it answers, so that one that is started again continues from there; what is held must then be text,
+    numbers, lists and dicts. Subscribers are not saved: they subscribe again, and ask ``events_after`` for what they
+    missed. request: as in NeurotransmitterActor; one that comes again is not sent to subscribers again.
     """
 
     def __init__(
@@ -53,6 +51,7 @@ class GlobalWorkspaceActor:
         agents: int = 1,
         interval: float = 0.25,
         parameters: WorkspaceParameters | None = None,
+        durability: Durability | None = None,
     ) -> None:
         prepare_process()
         base = WorkspaceParameters() if parameters is None else parameters
@@ -60,14 +59,25 @@ class GlobalWorkspaceActor:
         if agents < 1:
             raise ValueError(f"agents is {agents}; write 1 or more")
         self.neurotransmitters, self.agents, self.interval = neurotransmitters, agents, interval
-        self.stages: dict[int, _Stage] = {}
+        self.stages: dict[int, Stage] = {}
         self.events: deque[dict[str, Any]] = deque(maxlen=KEPT_EVENTS)
         self.sequence = 0
         self.subscribers: list[Any] = []
         self._resting: Tensor | None = None
+        # Of the events by number, made once: a checkpoint holds a thousand of them.
+        self._texts: dict[int, str] = {}
+        self._continuity = Continuity(
+            durability, actor="workspace", agents=agents, interval=interval, parameters=self.workspace.parameters
+        )
+        self._continuity.begin(self)
 
     def broadcast(
-        self, inputs: Sequence[Mapping[str, Any]], state: Mapping[str, float] | None = None, agent: int = 0
+        self,
+        inputs: Sequence[Mapping[str, Any]],
+        state: Mapping[str, float] | None = None,
+        agent: int = 0,
+        *,
+        request: str | None = None,
     ) -> dict[str, Any]:
         """One moment of competition on one agent's stage.
 
@@ -77,15 +87,31 @@ class GlobalWorkspaceActor:
         inputs held, the most salient first, each with its ``salience``, and ``salience_max`` over all inputs.
         Raises ValueError, naming input and field, and leaves the workspace as it was.
         """
+        before = self.sequence
+        result = self._compete(inputs, state, agent, request=request)
+        # Only now that they are saved: nobody hears of what would be forgotten.
+        if self.sequence > before:
+            self._publish([event for event in self.events if event["sequence"] > before])
+        return result
+
+    @acknowledged
+    def _compete(
+        self,
+        inputs: Sequence[Mapping[str, Any]],
+        state: Mapping[str, float] | None,
+        agent: int,
+        *,
+        request: str | None = None,
+    ) -> dict[str, Any]:
         if not 0 <= agent < self.agents:
             raise ValueError(f"there is no agent {agent}; write a number between 0 and {self.agents - 1}")
         read = _read_all(inputs)
         ids = [x["id"] for x in read]
         levels, baseline = self._levels(state, agent)
-        stage = self.stages.get(agent) or _Stage([], self.workspace.initial(1, 0))
+        stage = self.stages.get(agent) or Stage([], self.workspace.initial(1, 0))
         known = set(stage.names)
         names = stage.names + [name for name in ids if name not in known]
-        workspace = self.workspace.advance(_widened(stage.state, len(names)), self.interval)
+        workspace = self.workspace.advance(widened(stage.state, len(names)), self.interval)
         signals = _signals(read, names)
         salience = self.workspace.salience(workspace, signals, levels, baseline)
         competition = self.workspace.compete(workspace, salience, levels, baseline)
@@ -93,9 +119,10 @@ class GlobalWorkspaceActor:
         held = {name for name, active in zip(names, competition.active[0].tolist(), strict=True) if active}
         contents = [{**x, "id": i, "salience": score[i]} for x, i in zip(inputs, ids, strict=True) if i in held]
         contents.sort(key=lambda x: -x["salience"])
-        self.stages[agent] = _without_forgotten(names, competition.state)
+        self.stages[agent] = without_forgotten(names, competition.state)
         if bool(competition.ignited.any()):
-            self._publish(agent, contents)
+            self.sequence += 1
+            self.events.append({"sequence": self.sequence, "agent": agent, "broadcast": contents})
         return {"broadcast": contents, "salience_max": max((score[i] for i in ids), default=0.0)}
 
     def subscribe(self, subscriber: Any) -> int:
@@ -121,13 +148,40 @@ class GlobalWorkspaceActor:
             raise LookupError(f"ignitions before {oldest} are no longer kept; start again from {oldest - 1}")
         return [event for event in self.events if event["sequence"] > sequence]
 
-    def _publish(self, agent: int, contents: list[dict[str, Any]]) -> None:
-        self.sequence += 1
-        event = {"sequence": self.sequence, "agent": agent, "broadcast": contents}
-        self.events.append(event)
-        for subscriber in self.subscribers:
-            # Ray delivers the calls of one caller to one actor in order, each once.
-            subscriber.on_broadcast.remote(event)
+    def save(self) -> int | None:
+        """Save the state now. Returns its generation in the store, None without durability."""
+        return self._continuity.save(self)
+
+    def _snapshot(self) -> dict[str, np.ndarray]:
+        for event in self.events:
+            if event["sequence"] not in self._texts:
+                self._texts[event["sequence"]] = to_text(event, "what is held")
+        self._texts = {event["sequence"]: self._texts[event["sequence"]] for event in self.events}
+        events = pack_names(list(self._texts.values()))
+        return {
+            **pack_stages(self.stages),
+            "sequence": np.array(self.sequence),
+            "events": events["names"],
+            "event_lengths": events["name_lengths"],
+        }
+
+    def _restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        events = unpack_names({"names": arrays["events"], "name_lengths": arrays["event_lengths"]})
+        self.stages, self.sequence, self._texts = unpack_stages(arrays), int(arrays["sequence"]), {}
+        self.events = deque((from_text(event) for event in events), maxlen=KEPT_EVENTS)
+
+    def _memory(self) -> tuple[dict[int, Stage], deque[dict[str, Any]], int]:
+        return dict(self.stages), self.events.copy(), self.sequence
+
+    def _recall(self, memory: Any) -> None:
+        self.stages, self.events, self.sequence = memory
+        self._texts = {}
+
+    def _publish(self, events: Sequence[dict[str, Any]]) -> None:
+        for event in events:
+            for subscriber in self.subscribers:
+                # Ray delivers the calls of one caller to one actor in order, each once.
+                subscriber.on_broadcast.remote(event)
 
     def _levels(self, state: Mapping[str, float] | None, agent: int) -> tuple[Tensor, Tensor]:
         if self._resting is None:
@@ -190,24 +244,3 @@ def _signals(read: list[dict[str, Any]], names: list[str]) -> Signals:
     numbers = {field: torch.tensor([columns[field]], dtype=torch.float64) for field in NUMBERS}
     flags = {field: torch.tensor([columns[field]], dtype=torch.bool) for field in FLAGS}
     return Signals(**numbers, **flags, present=torch.tensor([[name in place for name in names]], dtype=torch.bool))
-
-
-def _widened(state: WorkspaceState, slots: int) -> WorkspaceState:
-    extra = slots - state.habituation.shape[1]
-
-    def pad(x: Tensor) -> Tensor:
-        return torch.cat([x, x.new_zeros(1, extra)], dim=1)
-
-    return replace(state, habituation=pad(state.habituation), active=pad(state.active), strength=pad(state.strength))
-
-
-def _without_forgotten(names: list[str], state: WorkspaceState) -> _Stage:
-    keep = (state.active | (state.habituation > FORGOTTEN))[0]
-    kept = [name for name, k in zip(names, keep.tolist(), strict=True) if k]
-    fresh = replace(
-        state,
-        habituation=state.habituation[:, keep],
-        active=state.active[:, keep],
-        strength=state.strength[:, keep],
-    )
-    return _Stage(kept, fresh)

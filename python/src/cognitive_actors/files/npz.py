@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -28,6 +29,13 @@ _DAMAGE = (
     OverflowError,
     NotImplementedError,
     RuntimeError,
+    # Numpy parses an array's header as Python text: its tokenizer, its literals and the types named there.
+    tokenize.TokenError,
+    SyntaxError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    MemoryError,
 )
 
 
@@ -63,12 +71,17 @@ def read_npz(path: Path, limit: int | None = None) -> tuple[dict[str, np.ndarray
     cannot be opened.
     """
     with open(path, "rb") as file:
-        try:
-            arrays = _read_members(file, limit)
-        except NpzError:
-            raise
-        except _DAMAGE as error:
-            raise NpzError(f"it is damaged or not an NPZ file ({error})") from None
+        return parse_npz(file, limit)
+
+
+def parse_npz(file: IO[bytes], limit: int | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """As :func:`read_npz`, from an open file or bytes in memory. Raises NpzError whatever the bytes are."""
+    try:
+        arrays = _read_members(file, limit)
+    except NpzError:
+        raise
+    except _DAMAGE as error:
+        raise NpzError(f"it is damaged or not an NPZ file ({error})") from None
     return arrays, _metadata(arrays)
 
 
