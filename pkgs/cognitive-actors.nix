@@ -7,12 +7,14 @@
   numpy,
   pyarrow,
   pyyaml,
+  fsspec,
   matplotlib,
   typer,
   rich,
   pytestCheckHook,
   hypothesis,
   psutil,
+  redis,
 }:
 buildPythonPackage {
   pname = "cognitive-actors";
@@ -34,6 +36,7 @@ buildPythonPackage {
     numpy
     pyarrow
     pyyaml
+    fsspec
     matplotlib
     typer
     rich
@@ -42,6 +45,7 @@ buildPythonPackage {
     pytestCheckHook
     hypothesis
     psutil
+    redis
   ]
   ++ ray.optional-dependencies.default;
   pythonImportsCheck = [ "cognitive_actors" ];
