@@ -6,7 +6,6 @@ config:
 let
   inherit (lib)
     concatMapStrings
-    concatMapStringsSep
     concatStringsSep
     elem
     filterAttrs
