@@ -14,6 +14,7 @@ _PLACES = {
     "InferenceEngineActor": "actors.inference",
     "PopulationActor": "actors.population",
     "SimulationActor": "actors.simulation",
+    "Durability": "actors.durability",
     "Session": "pipeline.online",
     "run_distributed_inference": "pipeline.online",
     "RunRequest": "pipeline.run",

@@ -33,7 +33,7 @@ def main(store: str) -> None:
         cluster.add_node(**WORKER, wait=True)
         cluster.remove_node(node, allow_graceful=False)
         # For a moment the process outlives its node and still answers.
-        end = time.monotonic() + 60
+        end = time.monotonic() + 120
         while where(actor) == lost:
             if time.monotonic() > end:
                 raise TimeoutError("the actor is not started on the other node")

@@ -7,12 +7,12 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import ray
+from actor_processes import Here, answer, assert_same, fail_once, kill, process_of, state_of, there
 from processes import python
 from ray import cloudpickle
 from redis_server import redis_server
@@ -20,8 +20,11 @@ from redis_server import redis_server
 from cognitive_actors.actors.durability import Durability
 from cognitive_actors.actors.inference import InferenceEngineActor
 from cognitive_actors.actors.neurotransmitter import NeurotransmitterActor
+from cognitive_actors.actors.population import PopulationActor
 from cognitive_actors.actors.workspace import GlobalWorkspaceActor
-from cognitive_actors.files import CheckpointError
+from cognitive_actors.core.cycle import CycleSettings
+from cognitive_actors.core.roster import Chunk
+from cognitive_actors.files import CheckpointError, load_model
 from cognitive_actors.files.store import StaleWriter, StoreUnavailable, open_store
 
 pytestmark = pytest.mark.usefixtures("embedded_ray")
@@ -31,83 +34,6 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])
 LOUD = {"surprise": 3.0, "relevance": 1.0, "valence": 1.0}
 RAINY = {"weather": "rain", "temperature": "cold"}
 Steps = list[Callable[[Any], Any]]
-
-
-class FaultyStore:
-    """A store that fails at its next save: ``when`` and ``how``."""
-
-    def __init__(self, store: Any, when: str, how: str) -> None:
-        self.store, self.when, self.how, self.done = store, when, how, False
-        self.where, self.load = store.where, store.load
-
-    def save(self, *arguments: Any, **options: Any) -> Any:
-        if self.done:
-            return self.store.save(*arguments, **options)
-        self.done = True
-        if self.when == "after":
-            self.store.save(*arguments, **options)
-        if self.how == "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        raise StoreUnavailable("the store did not answer")
-
-
-class Here:
-    """An actor's object in this process, called as one in a process of its own: quick, and it cannot be killed."""
-
-    def __init__(self, kind: Any, *arguments: Any, **options: Any) -> None:
-        self.object = kind.__ray_metadata__.modified_class(*arguments, **options)
-
-    def __getattr__(self, method: str) -> Any:
-        return SimpleNamespace(remote=getattr(self.object, method))
-
-
-def answer(reference: Any) -> Any:
-    """What a call returns, in time."""
-    return ray.get(reference, timeout=60) if isinstance(reference, ray.ObjectRef) else reference
-
-
-def inside(actor: Any, function: Callable[[Any], Any]) -> Any:
-    """What a function of the actor's object returns in the actor's process."""
-    return function(actor.object) if isinstance(actor, Here) else answer(actor.__ray_call__.remote(function))
-
-
-def fail_once(actor: Any, when: str, how: str) -> None:
-    """The actor's next save fails. A process that starts in its place has a store that works."""
-
-    def put_in(self: Any) -> None:
-        self._continuity.store = FaultyStore(self._continuity.store, when, how)
-
-    inside(actor, put_in)
-
-
-def process_of(actor: Any) -> int:
-    """The number of the process an actor lives in."""
-    number: int = inside(actor, lambda self: os.getpid())
-    return number
-
-
-def kill(actor: Any) -> None:
-    """kill -9 the process of an actor, and wait until it has been started again."""
-    pid = process_of(actor)
-    os.kill(pid, signal.SIGKILL)
-    assert process_of(actor) != pid
-
-
-def state_of(actor: Any) -> dict[str, np.ndarray]:
-    arrays: dict[str, np.ndarray] = inside(actor, lambda self: self._snapshot())
-    return arrays
-
-
-def assert_same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:
-    """Equal to the bit."""
-    assert one.keys() == other.keys()
-    for name, x in one.items():
-        assert (x.dtype, x.shape, x.tobytes()) == (other[name].dtype, other[name].shape, other[name].tobytes()), name
-
-
-def there(kind: Any, *arguments: Any, **options: Any) -> Any:
-    """An actor in a process of its own, that Ray starts again."""
-    return kind.options(max_restarts=-1, max_task_retries=-1).remote(*arguments, **options)
 
 
 def neurotransmitters(make: Any, durability: Durability | None = None, agents: int = 3) -> Any:
@@ -151,7 +77,16 @@ def engine_steps() -> Steps:
     ]
 
 
-@pytest.fixture(params=["neurotransmitters", "workspace", "engine"])
+def population_steps() -> Steps:
+    delta = np.zeros((3, 5))
+    chunks = [
+        Chunk(names, np.array([1.0, 2.0, 3.0]) + 3 * day, np.full((3, 4), day % 3), delta + 0.1 * day)
+        for day, names in enumerate(["aab", "abc", "cba", "aaa", "dcb"])
+    ]
+    return [lambda a, chunk=chunk: a.process.remote(chunk) for chunk in chunks]  # type: ignore[misc]
+
+
+@pytest.fixture(params=["neurotransmitters", "workspace", "engine", "population"])
 def kind(request: pytest.FixtureRequest, examples: Path) -> tuple[Callable[..., Any], Steps]:
     """What makes an actor, here or there, durable or not, and what happens to it."""
     model = str(examples / "umbrella.yaml")
@@ -159,12 +94,19 @@ def kind(request: pytest.FixtureRequest, examples: Path) -> tuple[Callable[..., 
         "neurotransmitters": (neurotransmitters, neuro_steps()),
         "workspace": (lambda make, d=None: make(GlobalWorkspaceActor, 2, agents=2, durability=d), workspace_steps()),
         "engine": (lambda make, d=None: make(InferenceEngineActor, model, 2, durability=d), engine_steps()),
+        "population": (
+            lambda make, d=None: make(PopulationActor, load_model(model), CycleSettings(alpha=2.0), durability=d),
+            population_steps(),
+        ),
     }[request.param]
 
 
 def assert_same_step(step: Callable[[Any], Any], actor: Any, twin: Any) -> None:
     expected, got = answer(step(twin)), answer(step(actor))
-    assert np.array_equal(got, expected) if isinstance(expected, np.ndarray) else got == expected
+    if isinstance(expected, dict) and all(isinstance(x, np.ndarray) for x in expected.values()):
+        assert_same(dict(sorted(expected.items())), dict(sorted(got.items())))
+    else:
+        assert np.array_equal(got, expected) if isinstance(expected, np.ndarray) else got == expected
 
 
 def test_a_killed_actor_goes_on_as_if_nothing_had_happened(
@@ -327,6 +269,33 @@ def test_what_cannot_be_stored_is_refused_and_changes_nothing(at: Durability) ->
     assert answer(plain.broadcast.remote([{"content": (1, 2), **LOUD}]))["broadcast"][0]["content"] == (1, 2)
 
 
+def test_a_key_alone_means_the_store_that_the_environment_names(
+    kind: tuple[Callable[..., Any], Steps], at: Durability, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, steps = kind
+    for url in (None, ""):
+        monkeypatch.delenv("COGNITIVE_CHECKPOINTS", raising=False)
+        if url is not None:
+            monkeypatch.setenv("COGNITIVE_CHECKPOINTS", url)
+        with pytest.raises(ValueError, match="set COGNITIVE_CHECKPOINTS to its URL on every node, or write Durability"):
+            make(Here, at.key)
+    monkeypatch.setenv("COGNITIVE_CHECKPOINTS", at.url)
+    actor = make(Here, at.key)
+    answer(steps[0](actor))
+    assert_same(state_of(actor), state_of(make(Here, at)))
+    for wrong, said in (("", "durability key is ''"), (7, "durability is 7; write a key")):
+        with pytest.raises(ValueError, match=said):
+            make(Here, wrong)
+
+
+def test_the_environment_is_that_of_the_actors_process(at: Durability, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COGNITIVE_CHECKPOINTS", "/nowhere")
+    surroundings = {"env_vars": {"COGNITIVE_CHECKPOINTS": at.url}}
+    actor = NeurotransmitterActor.options(runtime_env=surroundings).remote(3, durability=at.key)  # type: ignore[attr-defined]
+    answer(actor.apply_delta.remote({"dopamine": 0.3}))
+    assert_same(state_of(actor), state_of(neurotransmitters(Here, at)))
+
+
 @ray.remote(num_cpus=0)
 class Listener:
     """Keeps what it hears."""
@@ -375,7 +344,7 @@ def test_in_redis_as_well(redis_url: str) -> None:
 def test_on_another_node_when_its_own_is_lost(tmp_path: Path) -> None:
     process = python(str(Path(__file__).with_name("node_loss.py")), str(tmp_path / "store"))
     try:
-        output, errors = process.communicate(timeout=120)
+        output, errors = process.communicate(timeout=300)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
@@ -385,9 +354,10 @@ def test_on_another_node_when_its_own_is_lost(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"key": ""}, "durability key is empty"),
+        ({"key": ""}, "durability key is ''; write the actor's name"),
         ({"every": 0}, "durability every is 0; write 1 or more"),
         ({"requests": 0}, "durability requests is 0"),
+        ({"room": -1}, "durability room is -1; write a number of bytes, 0 or more"),
         ({"seconds": float("nan")}, "durability seconds is nan; write 0 or more"),
     ],
 )

@@ -10,7 +10,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cognitive_actors.core import answers as answers_file
 from cognitive_actors.core.answers import Answers
 from cognitive_actors.core.cycle import CycleSettings
 from cognitive_actors.core.description import describe, difference
@@ -36,9 +35,8 @@ def test_the_last_requests_are_known(given_: list[tuple[str, str]], kept: int) -
     assert list(read.texts.items()) == list(answers.texts.items())
 
 
-def test_large_answers_make_room_and_their_requests_stay_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers_file, "ROOM", 100)
-    answers = Answers(10)
+def test_large_answers_make_room_and_their_requests_stay_known() -> None:
+    answers = Answers(10, room=100)
     for request in "abc":
         answers = answers.having(request, request * 60)
     answers = answers.having("d", "d" * 200)

@@ -30,9 +30,33 @@ def test_arrays_come_back(array: np.ndarray) -> None:
     assert (read.dtype, read.shape, read.tobytes()) == (array.dtype, array.shape, array.tobytes())
 
 
+@given(
+    st.dictionaries(st.text(), arrays_of.arrays(np.float64, arrays_of.array_shapes(min_dims=0, min_side=0)), min_size=1)
+)
+def test_arrays_by_name_come_back(given_: dict[str, np.ndarray]) -> None:
+    read = from_text(to_text(given_, "it"))
+    assert list(read) == list(given_)
+    for name, array in given_.items():
+        assert (read[name].dtype, read[name].shape, read[name].tobytes()) == (
+            array.dtype,
+            array.shape,
+            array.tobytes(),
+        )
+
+
 @pytest.mark.parametrize(
     "value",
-    [(1, 2), {1: "a"}, {"a": [(1,)]}, float("nan"), [float("inf")], object(), {"a": np.zeros(2)}, np.array([{}]), b"x"],
+    [
+        (1, 2),
+        {1: "a"},
+        {"a": [(1,)]},
+        float("nan"),
+        [float("inf")],
+        object(),
+        {"a": np.zeros(2), "b": 1},
+        np.array([{}]),
+        b"x",
+    ],
 )
 def test_anything_else_is_refused(value: Any) -> None:
     with pytest.raises(CheckpointError, match=r"^it (cannot be kept in|would come back changed from) a checkpoint"):

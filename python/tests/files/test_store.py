@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis_server import redis_server
+from s3_server import s3_server
 
 from cognitive_actors.files import CheckpointError
 from cognitive_actors.files.store import (
@@ -35,9 +36,23 @@ def redis_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(params=["directory", "file", "memory", "redis"])
+@pytest.fixture(scope="module")
+def s3_service() -> Iterator[str]:
+    """An S3 service with a bucket, for this module."""
+    with pytest.MonkeyPatch.context() as monkeypatch, s3_server(monkeypatch) as url:
+        import s3fs
+
+        s3fs.S3FileSystem(anon=False).mkdir("bucket")
+        yield url
+
+
+@pytest.fixture(params=["directory", "file", "memory", "redis", "s3"])
 def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Reopen:
     """Opens one and the same empty store, as often as it is called."""
+    if request.param == "s3":
+        request.getfixturevalue("s3_service")
+        folder = f"s3://bucket/{uuid4().hex}"
+        return lambda: open_store(folder)
     if request.param == "redis":
         import redis
 
@@ -184,6 +199,15 @@ def test_what_cannot_be_stored_leaves_what_is_there(reopen: Reopen) -> None:
         store.save("agent", {}, {"x": float("nan")})
     checkpoint = store.load("agent")
     assert checkpoint is not None and checkpoint.latest == 1
+
+
+def test_a_bucket_that_is_not_there_is_not_made(s3_service: str) -> None:
+    store = open_store("s3://other/agents")
+    assert store.load("agent") is None
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match=r"s3://other/agents: not saved: .*bucket.*; make it"):
+            store.save("agent", state(1), {})
+    assert store.load("agent") is None
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -13,12 +14,14 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 import numpy as np
 import ray
 
-from ..core.answers import Answers
+from ..core.answers import ROOM, Answers
 from ..core.description import describe, difference
 from ..files.errors import CheckpointError
 from ..files.plain_text import from_text, to_text
 from ..files.store import Checkpoint, StaleWriter, StoreUnavailable, open_store
 
+#: The environment variable that names the store of actors that are given no more than a key.
+CHECKPOINTS = "COGNITIVE_CHECKPOINTS"
 #: Times to take a key over from a writer that is still at it.
 _TAKEOVERS = 5
 
@@ -34,8 +37,9 @@ class Durability:
     url: as :func:`cognitive_actors.files.store.open_store` takes it, reachable from every node; key: the actor's name
     there, of this actor alone; every: changes after which it is saved, 1 for each one before it is answered, and more
     to be faster and lose up to that many with the process; seconds: saved as well at a change that comes so long after
-    the last save; requests: the last requests whose answers are kept. Ray stores the arguments of actors: leave a
-    password out of the URL. Raises ValueError for a number out of its range.
+    the last save; requests: the last requests whose answers are kept; room: bytes of those answers, of which the last
+    is kept whatever it takes, and an older one that found no room is known without its answer. Ray stores the arguments
+    of actors: leave a password out of the URL. Raises ValueError for a number out of its range.
     """
 
     url: str = field(repr=False)
@@ -43,15 +47,36 @@ class Durability:
     every: int = 1
     seconds: float = math.inf
     requests: int = 1024
+    room: int = ROOM
 
     def __post_init__(self) -> None:
-        if not self.key:
-            raise ValueError("durability key is empty; write the actor's name")
+        if not isinstance(self.key, str) or not self.key:
+            raise ValueError(f"durability key is {self.key!r}; write the actor's name")
         for name in ("every", "requests"):
             if getattr(self, name) < 1:
                 raise ValueError(f"durability {name} is {getattr(self, name)}; write 1 or more")
         if not self.seconds >= 0:
             raise ValueError(f"durability seconds is {self.seconds}; write 0 or more")
+        if self.room < 0:
+            raise ValueError(f"durability room is {self.room}; write a number of bytes, 0 or more")
+
+    @classmethod
+    def read(cls, given: Durability | str | None) -> Durability | None:
+        """What an actor was given: one of these, or a key alone, in the store that COGNITIVE_CHECKPOINTS names here.
+
+        Raises ValueError where that variable names none, or for anything else.
+        """
+        if given is None or isinstance(given, Durability):
+            return given
+        if not isinstance(given, str):
+            raise ValueError(f"durability is {given!r}; write a key, Durability(url, key), or None for none")
+        url = os.environ.get(CHECKPOINTS, "")
+        if not url:
+            raise ValueError(
+                f"durability is the key {given!r} alone, and no store is named where the actor runs; set {CHECKPOINTS}"
+                " to its URL on every node, or write Durability(url, key)"
+            )
+        return cls(url, given)
 
 
 class Resumable(Protocol):
@@ -91,12 +116,13 @@ def acknowledged(method: Callable[Concatenate[A, P], R]) -> Callable[Concatenate
 class Continuity:
     """The checkpoints of one actor. ``store`` is None for an actor that is not durable."""
 
-    def __init__(self, durability: Durability | None, **identity: Any) -> None:
-        """identity: the model and parameters that a checkpoint must have been made with (see ``describe``)."""
-        self.durability = durability
+    def __init__(self, given: Durability | str | None, **identity: Any) -> None:
+        """given: as :meth:`Durability.read` takes it; identity: the model and parameters that a checkpoint must have
+        been made with (see ``describe``)."""
+        self.durability = durability = Durability.read(given)
         self.store = None if durability is None else open_store(durability.url)
         self.identity = describe(identity) if durability is not None else {}
-        self.answers = Answers(1024 if durability is None else durability.requests)
+        self.answers = Answers() if durability is None else Answers(durability.requests, room=durability.room)
         self.generation = 0
         # Tells what this process saved from what another saved under the same number.
         self.writer = secrets.token_hex(8)

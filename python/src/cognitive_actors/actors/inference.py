@@ -43,7 +43,7 @@ class InferenceEngineActor:
         settings: CycleSettings | None = None,
         neurotransmitters: Any = None,
         device: str = "cpu",
-        durability: Durability | None = None,
+        durability: Durability | str | None = None,
     ) -> None:
         prepare_process()
         if agents < 1:

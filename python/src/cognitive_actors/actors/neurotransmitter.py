@@ -22,15 +22,16 @@ class NeurotransmitterActor:
     agents: how many agents it holds, numbered from 0; parameters: a named set ("opponent-process", "guide") or a
     ModulatorParameters. Time passes only when told: give ``seconds``, or call ``advance``. Every agent has its own
     clock. Methods that raise have changed nothing. durability: where its state is saved before it answers, so that one
-    that is started again, by Ray (``.options(max_restarts=-1, max_task_retries=-1)``) or anew, continues from there.
-    request: names a change; one that comes again under the same name gets the answer of the first, and is not applied.
+    that is started again, by Ray (``.options(max_restarts=-1, max_task_retries=-1)``) or anew, continues from there: a
+    Durability, or a key in the store that COGNITIVE_CHECKPOINTS names on its node. request: names a change; one that
+    comes again under the same name gets the answer of the first, and is not applied.
     """
 
     def __init__(
         self,
         agents: int = 1,
         parameters: str | ModulatorParameters = "opponent-process",
-        durability: Durability | None = None,
+        durability: Durability | str | None = None,
     ) -> None:
         prepare_process()
         if agents < 1:

@@ -12,6 +12,8 @@ import ray
 from ..core.cycle import CognitiveCycle, CycleSettings
 from ..core.model import GenerativeModel
 from ..core.roster import Chunk, Roster
+from .durability import Continuity, Durability, acknowledged
+from .kept_agents import KeptAgents
 from .process import prepare_process
 
 
@@ -19,8 +21,10 @@ from .process import prepare_process
 class PopulationActor:
     """A shell around :class:`cognitive_actors.core.roster.Roster`.
 
-    It is not restarted by Ray: a restart would lose the agents' state without a word. Whoever owns it starts a new
-    one from the last snapshot.
+    Without ``durability`` it is not to be restarted by Ray: a restart would lose the agents' state without a word, and
+    whoever owns it starts a new one from the last ``snapshot``. durability: as in NeurotransmitterActor. Saved before
+    it answers are neuromodulators, workspace, beliefs, learned counts and the steps that random draws are counted by;
+    what was saved goes before ``snapshot``. A checkpoint of another model or of other settings is refused.
     """
 
     def __init__(
@@ -29,24 +33,67 @@ class PopulationActor:
         settings: CycleSettings,
         snapshot: Mapping[str, np.ndarray] | None = None,
         device: str = "cpu",
+        durability: Durability | str | None = None,
     ) -> None:
         prepare_process()
         self.roster = Roster(CognitiveCycle(model.to(device=device), settings))
         if snapshot is not None:
             self.roster.restore(snapshot)
+        # What the chunk under way, if it is one that may have to be undone, found.
+        self._kept: KeptAgents | None = None
+        self._continuity = Continuity(durability, actor="population", model=model, settings=settings)
+        self._continuity.begin(self)
 
-    def process(self, chunk: Chunk) -> dict[str, np.ndarray]:
-        """One row of results per stimulus; see :meth:`Roster.process`."""
-        return self.roster.process(chunk)
+    def process(self, chunk: Chunk, *, request: str | None = None) -> dict[str, np.ndarray]:
+        """One row of results per stimulus; see :meth:`Roster.process`.
+
+        request: names the chunk, such as the id of the stimulus in it, for an actor that is durable: a chunk that comes
+        again under its name, or that Ray sends again, is not applied again and gets the answer of the first. Raises
+        LookupError where that answer found no room (``Durability.room``) beside those since.
+        """
+        if self._continuity.durability is None:
+            return self.roster.process(chunk)
+        try:
+            return self._process(chunk, request=request)
+        finally:
+            self._kept = None
 
     def process_and_snapshot(self, chunk: Chunk) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """As ``process``, with the state of all agents after the chunk. Call with ``num_returns=2``."""
+        """As ``process``, with the state of all agents after the chunk. Call with ``num_returns=2``.
+
+        Raises ValueError for an actor that is durable: sent again, the chunk would come with a later state.
+        """
+        if self._continuity.durability is not None:
+            raise ValueError("this actor is durable, and saves its state itself; call process, and snapshot to look")
         return self.roster.process(chunk), self.roster.snapshot()
 
     def snapshot(self) -> dict[str, np.ndarray]:
         """Names and state of all agents."""
         return self.roster.snapshot()
 
+    def save(self) -> int | None:
+        """Save the state now. Returns its generation in the store, None without durability."""
+        return self._continuity.save(self)
+
     def ready(self) -> dict[str, Any]:
         """Answers once the actor can work."""
         return {"agents": len(self.roster), "device": str(self.roster.cycle.model.device), "pid": os.getpid()}
+
+    @acknowledged
+    def _process(self, chunk: Chunk, *, request: str | None = None) -> dict[str, np.ndarray]:
+        self._kept = KeptAgents.of(self.roster, chunk.names)
+        return self.roster.process(chunk)
+
+    def _snapshot(self) -> dict[str, np.ndarray]:
+        return self.roster.snapshot()
+
+    def _restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self.roster.restore(arrays)
+
+    def _memory(self) -> None:
+        # Only a chunk's own agents are kept, when it comes: a copy of all would cost more than the chunk.
+        self._kept = None
+
+    def _recall(self, memory: Any) -> None:
+        if self._kept is not None:
+            self._kept.put_back(self.roster)

@@ -51,7 +51,7 @@ class GlobalWorkspaceActor:
         agents: int = 1,
         interval: float = 0.25,
         parameters: WorkspaceParameters | None = None,
-        durability: Durability | None = None,
+        durability: Durability | str | None = None,
     ) -> None:
         prepare_process()
         base = WorkspaceParameters() if parameters is None else parameters

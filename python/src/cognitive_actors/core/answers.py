@@ -9,16 +9,20 @@ import numpy as np
 
 from .roster import pack_names, unpack_names
 
-#: Bytes of the answers that are kept; the identities of older ones stay known without them. A choice.
+#: Characters (ASCII) of the answers that are kept; the identities of older ones stay known without them. A choice.
 ROOM = 1 << 20
 
 
 @dataclass(frozen=True)
 class Answers:
-    """The last ``kept`` requests with their answers as text, oldest first; None for an answer no longer kept."""
+    """The last ``kept`` requests with their answers as text, oldest first; None for an answer no longer kept.
+
+    room: characters of all answers together; the last one is kept even if it is longer.
+    """
 
     kept: int = 1024
     texts: Mapping[str, str | None] = field(default_factory=dict)
+    room: int = ROOM
 
     def __contains__(self, request: str) -> bool:
         return request in self.texts
@@ -39,7 +43,7 @@ class Answers:
             del texts[oldest]
         size = sum(len(x) for x in texts.values() if x is not None)
         for old, x in texts.items():
-            if size <= ROOM or old == request:
+            if size <= self.room or old == request:
                 break
             if x is not None:
                 size -= len(x)

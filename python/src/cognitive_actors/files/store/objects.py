@@ -17,6 +17,8 @@ from .location_text import without_password
 from .medium import Medium, StoreUnavailable
 from .names import decode_key, encode_key, generation_name, generation_number, was_cut
 
+#: Where a folder is no more than the beginning of names: to make one could only make a bucket that nobody asked for.
+_WITHOUT_FOLDERS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "oci"}
 # In this process alone (memory://) there is no service that would keep two writers apart.
 _lock = threading.Lock()
 
@@ -36,6 +38,8 @@ class ObjectMedium(Medium):
         except ValueError as error:
             raise ValueError(f"{self.where}: {error}; write a directory, redis://..., or a URL of fsspec") from None
         self._root = str(root).rstrip("/")
+        protocol = self._files.protocol
+        self._protocols = {protocol} if isinstance(protocol, str) else set(protocol)
 
     def generations(self, key: str) -> list[int]:
         return self._numbers(encode_key(key))
@@ -47,7 +51,8 @@ class ObjectMedium(Medium):
     def add(self, key: str, generation: int, content: bytes, kept: int) -> bool:
         folder = encode_key(key)
         with _lock, self._answering("not saved"):
-            self._files.makedirs(self._path(folder), exist_ok=True)
+            if not _WITHOUT_FOLDERS & self._protocols:
+                self._files.makedirs(self._path(folder), exist_ok=True)
             try:
                 self._files.pipe_file(self._path(folder, generation_name(generation)), content, mode="create")
             except FileExistsError:
