@@ -2,6 +2,7 @@
 # make test           formatting, types and all tests; what cannot run here is named at the end, with the reason
 # make scenario       one scenario of tests/scenarios in containers: make scenario NAME=bring_up
 # make snapshots      tests/nodes anew, after a change of modules/ or hosts/
+# make fuzz           coverage-guided search for input that breaks the readers, 45 s for each kind of file
 # make bench          the engine beside pymdp, the pipeline beside the core alone
 # make bench-cluster  services.ray beside a bare `ray start`, in containers
 
@@ -14,7 +15,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 export RAY_USAGE_STATS_ENABLED := 0
 
 .DEFAULT_GOAL := run
-.PHONY: run test check format scenario snapshots bench bench-cluster clean
+.PHONY: run test check format scenario snapshots fuzz bench bench-cluster clean
 
 run: $(VENV)/.installed
 	$(BIN)/cognitive run python/examples/seattle-weather.jsonl \
@@ -39,6 +40,11 @@ scenario: $(VENV)/.tested
 
 snapshots:
 	$(PYTHON) tests/write_snapshots.py
+
+fuzz: $(VENV)/.tested
+	$(PIP) atheris
+	for kind in jsonl csv parquet yaml npz checkpoint text; do \
+	    $(BIN)/python python/fuzz/files.py $$kind -max_total_time=45 -rss_limit_mb=3000 || exit 1; done
 
 bench: $(VENV)/.benched
 	cd python && ../$(BIN)/python -m benchmarks.planning --output ../$(OUT)/benchmarks

@@ -17,6 +17,8 @@ VERSION = 1
 
 #: A model with more policies would take gigabytes before the first step is planned.
 MOST_POLICIES = 1 << 24
+#: Of a model without actions, whose one policy may be of any length. A choice.
+MOST_STEPS = 10_000
 
 
 @dataclass
@@ -63,11 +65,17 @@ class ModelArrays:
             else made
             for given, made in zip(self.C or [], model.C, strict=self.C is not None)
         ]
-        return replace(model, C=tuple(C)) if C else model
+        model = replace(model, C=tuple(C)) if C else model
+        for label, x in model.tensors().items():
+            if not bool(torch.isfinite(x).all()):
+                raise ModelError(f"{label} holds a number that {dtype} cannot; write a smaller one")
+        return model
 
 
 def check_policies(factors: Sequence[Factor], horizon: int, error: Callable[[str], ModelError]) -> int:
     """The number of policies; raises what ``error`` makes of a message if there are too many to enumerate."""
+    if horizon > MOST_STEPS:
+        raise error(f"more than {MOST_STEPS:,} steps; write a shorter horizon")
     actions = math.prod(len(factor.actions) for factor in factors)
     policies = actions**horizon if horizon * math.log2(actions) < 64 else MOST_POLICIES + 1
     if policies > MOST_POLICIES:

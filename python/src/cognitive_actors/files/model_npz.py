@@ -15,6 +15,7 @@ import numpy as np
 
 from ..core.model import Factor, GenerativeModel, Modality
 from ..core.validation import ModelError
+from .columns import shown
 from .errors import suggestion
 from .model_arrays import VERSION, ModelArrays, check_policies
 from .npz import read_npz, write_npz
@@ -46,15 +47,16 @@ def write_model_npz(model: GenerativeModel, file: IO[bytes]) -> None:
 
 def read_model_npz(path: Path, limit: int) -> ModelArrays:
     """The arrays of an NPZ model, batched. Raises ModelError or NpzError, without the file's name, or OSError."""
-    arrays, meta = read_npz(path, limit)
+    # As numbers of single precision, which is what the model makes of them: a byte each could stand for much more.
+    arrays, meta = read_npz(path, limit, least=4)
     if meta.get("format") != _FORMAT or meta.get("version") != VERSION:
         raise ModelError(
-            f"meta has format {meta.get('format')!r}, version {meta.get('version')!r};"
+            f"meta has format {shown(meta.get('format'))}, version {shown(meta.get('version'))};"
             f" write {_FORMAT!r} and {VERSION}, as save_model does"
         )
     for key in meta:
         if key not in _META:
-            raise ModelError(f"meta: unknown key {key!r}; {suggestion(key, _META)}")
+            raise ModelError(f"meta: unknown key {shown(key)}; {suggestion(key, _META)}")
     factors = tuple(
         Factor(_text(x, "name", at), _texts(x, "states", at), _texts(x, "actions", at))
         for at, x in _entries(meta, "factors", ("name", "states", "actions"))
@@ -62,7 +64,7 @@ def read_model_npz(path: Path, limit: int) -> ModelArrays:
     modalities = _modalities(meta, [factor.name for factor in factors])
     horizon = meta.get("horizon", 1)
     if type(horizon) is not int or horizon < 1:
-        raise ModelError(f"meta.horizon is {horizon!r}; write a whole number, 1 or more")
+        raise ModelError(f"meta.horizon is {shown(horizon)}; write a whole number, 1 or more")
     check_policies(factors, horizon, ModelError)
     return _with_arrays(
         arrays, _text(meta, "name", "meta") if "name" in meta else "model", horizon, factors, modalities
@@ -122,10 +124,10 @@ def _modalities(meta: dict[str, Any], names: list[str]) -> tuple[Modality, ...]:
         depends_on = _texts(x, "depends_on", at)
         for name in depends_on:
             if name not in names:
-                raise ModelError(f"{at}.depends_on: no factor is called {name!r}; {suggestion(name, names)}")
+                raise ModelError(f"{at}.depends_on: no factor is called {shown(name)}; {suggestion(name, names)}")
         social = x.get("social", False)
         if not isinstance(social, bool):
-            raise ModelError(f"{at}.social is {social!r}; write true or false")
+            raise ModelError(f"{at}.social is {shown(social)}; write true or false")
         modalities.append(
             Modality(_text(x, "name", at), _texts(x, "outcomes", at), tuple(map(names.index, depends_on)), social)
         )
@@ -139,21 +141,26 @@ def _entries(meta: dict[str, Any], key: str, known: Sequence[str]) -> list[tuple
     for i, x in enumerate(entries):
         for name in x:
             if name not in known:
-                raise ModelError(f"meta.{key}[{i}]: unknown key {name!r}; {suggestion(name, known)}")
+                raise ModelError(f"meta.{key}[{i}]: unknown key {shown(name)}; {suggestion(name, known)}")
     return [(f"meta.{key}[{i}]", x) for i, x in enumerate(entries)]
 
 
 def _text(entry: dict[str, Any], key: str, at: str) -> str:
     value = entry.get(key)
-    if not isinstance(value, str) or not value:
-        raise ModelError(f"{at}.{key} is {value!r}; write a text that is not empty")
-    return value
+    if not _is_name(value):
+        raise ModelError(f"{at}.{key} is {shown(value)}; write a text that is not empty")
+    return str(value)
 
 
 def _texts(entry: dict[str, Any], key: str, at: str) -> tuple[str, ...]:
     values = entry.get(key)
-    if not isinstance(values, list) or not values or not all(isinstance(x, str) and x for x in values):
-        raise ModelError(f"{at}.{key} is {values!r}; write a list of texts, at least one, none of them empty")
+    if not isinstance(values, list) or not values or not all(map(_is_name, values)):
+        raise ModelError(f"{at}.{key} is {shown(values)}; write a list of texts, at least one, none of them empty")
     if len(set(values)) < len(values):
-        raise ModelError(f"{at}.{key}: a name is there twice in {values!r}; give each a name of its own")
+        raise ModelError(f"{at}.{key}: a name is there twice in {shown(values)}; give each a name of its own")
     return tuple(values)
+
+
+def _is_name(value: object) -> bool:
+    """Whether a value is a text that UTF-8 can hold: a lone surrogate could be written nowhere again."""
+    return isinstance(value, str) and bool(value) and not any("\ud800" <= c <= "\udfff" for c in value)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import struct
+import sys
 import tokenize
 import zipfile
 import zlib
@@ -25,7 +27,7 @@ _DAMAGE = (
     ValueError,
     EOFError,
     OSError,
-    KeyError,
+    LookupError,
     OverflowError,
     NotImplementedError,
     RuntimeError,
@@ -64,20 +66,21 @@ def write_npz(file: IO[bytes], arrays: Mapping[str, np.ndarray], meta: Mapping[s
                 np.lib.format.write_array(member, array, allow_pickle=False)
 
 
-def read_npz(path: Path, limit: int | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The arrays and the metadata of an NPZ file; ``limit`` bounds the bytes of all arrays together.
+def read_npz(path: Path, limit: int | None = None, least: int = 1) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays and the metadata of an NPZ file.
 
-    Raises NpzError if the file is no NPZ, is damaged, holds objects or is larger than the limit; OSError if it
-    cannot be opened.
+    limit: of the bytes of all arrays together, by default what the file itself has, as where nothing is compressed;
+    least: bytes that an entry of an array counts for if it takes fewer. Raises NpzError if the file is no NPZ, is
+    damaged, holds objects or is larger than the limit; OSError if it cannot be opened.
     """
     with open(path, "rb") as file:
-        return parse_npz(file, limit)
+        return parse_npz(file, os.fstat(file.fileno()).st_size if limit is None else limit, least)
 
 
-def parse_npz(file: IO[bytes], limit: int | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def parse_npz(file: IO[bytes], limit: int, least: int = 1) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """As :func:`read_npz`, from an open file or bytes in memory. Raises NpzError whatever the bytes are."""
     try:
-        arrays = _read_members(file, limit)
+        arrays = _read_members(file, limit, least)
     except NpzError:
         raise
     except _DAMAGE as error:
@@ -85,7 +88,7 @@ def parse_npz(file: IO[bytes], limit: int | None = None) -> tuple[dict[str, np.n
     return arrays, _metadata(arrays)
 
 
-def _read_members(file: IO[bytes], limit: int | None) -> dict[str, np.ndarray]:
+def _read_members(file: IO[bytes], limit: int, least: int) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {}
     total = 0
     with zipfile.ZipFile(file) as archive:
@@ -95,19 +98,21 @@ def _read_members(file: IO[bytes], limit: int | None) -> dict[str, np.ndarray]:
                 raise NpzError(f"it holds {info.filename!r}, which is not an array")
             if name in arrays:
                 raise NpzError(f"it holds two arrays named {name!r}")
-            total += info.file_size
-            if limit is not None and total > limit:
-                raise NpzError(f"its arrays take more than {limit >> 20} MB")
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise NpzError(f"array {name!r} is compressed in a way that numpy does not write")
             with archive.open(info) as member:
-                _check_header(name, member, info.file_size)
+                entries = _check_header(name, member, info.file_size)
+            total += max(info.file_size, entries * least)
+            if total > limit:
+                raise NpzError(f"its arrays take more than {max(limit >> 20, 1)} MB")
             with archive.open(info) as member:
                 arrays[name] = np.lib.format.read_array(member, allow_pickle=False)
                 member.read()  # To the end, where zipfile compares its own checksum.
     return arrays
 
 
-def _check_header(name: str, member: IO[bytes], size: int) -> None:
-    """Raise unless the array's header announces numbers or text, and as many bytes as follow it."""
+def _check_header(name: str, member: IO[bytes], size: int) -> int:
+    """The number of entries. Raises unless the header announces numbers or text, and as many bytes as follow it."""
     version = np.lib.format.read_magic(member)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(member)
@@ -116,12 +121,16 @@ def _check_header(name: str, member: IO[bytes], size: int) -> None:
     announced = math.prod(shape) * dtype.itemsize
     if announced != size - member.tell():
         raise NpzError(f"array {name!r} announces {announced} bytes and has {size - member.tell()}")
+    return math.prod(shape)
 
 
 def _metadata(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     text = arrays.pop(META, None)
     if text is None or text.dtype.kind != "U" or text.ndim:
         raise NpzError(f"it has no array {META!r} that holds a JSON text")
+    # Numpy makes a str of any four bytes, and Python breaks on one that no text can have.
+    if text.dtype.itemsize and int(text.reshape(1).view(text.dtype.byteorder + "u4").max()) > sys.maxunicode:
+        raise NpzError(f"the JSON text in {META!r} holds what is no character")
     try:
         meta = json.loads(str(text))
     except (ValueError, RecursionError) as error:

@@ -28,14 +28,17 @@ class ParquetTable:
         try:
             with pq.ParquetFile(path) as file:
                 schema = file.schema_arrow
+                names = schema.names
                 self._group_rows = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+        except UnicodeDecodeError:
+            raise InputError(f"{path}: the name of a column is not UTF-8; write the file again") from None
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             raise InputError(
                 f"{path}: not a Parquet file ({error}); write it again, or name it .jsonl or .csv"
             ) from None
-        self._columns = TableColumns(path, schema.names, model)
+        self._columns = TableColumns(path, names, model)
         for column in schema:
             self._check_type(column)
 
@@ -62,6 +65,8 @@ class ParquetTable:
                         start += part.num_rows
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{self.path}: damaged after row {row} ({error}); write the file again") from None
+        if row != self.count():
+            raise InputError(f"{self.path}: damaged: it announces {self.count()} rows and has {row}; write it again")
 
     def _batch(self, table: pa.RecordBatch, rows: range, prefix: str, start: int) -> Batch:
         faults: Faults = {}

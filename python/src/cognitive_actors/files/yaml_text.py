@@ -11,7 +11,11 @@ import yaml
 
 #: Larger files take minutes and gigabytes to parse; NPZ holds such models.
 LIMIT = 32 << 20
+#: Every value takes hundreds of bytes while the text is parsed, however short it is.
+MOST_VALUES = 1 << 20
 _DEPTH = 32
+#: Longer numbers, above all those in base 60 (1:30), take time that grows with the square of their length.
+_LONGEST_NUMBER = 400
 _Safe: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 _SafeDumper: Any = yaml.CSafeDumper if yaml.__with_libyaml__ else yaml.SafeDumper
 
@@ -48,7 +52,7 @@ class Document:
             raise YamlError(
                 f"not YAML that is accepted here: {error.problem}", mark.line + 1 if mark else None
             ) from None
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
+        except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
             if isinstance(error, YamlError):
                 raise
             raise YamlError(f"not YAML that is accepted here: {error}") from None
@@ -94,15 +98,27 @@ for _side in (_Loader, Dumper):
 
 
 def _check_events(text: str) -> None:
-    """Refuse aliases, which can grow a small text beyond any memory, and nesting that exhausts the stack."""
+    """Refuse what takes more time or memory than a small text should, and what is not plain data."""
     depth = 0
-    for event in yaml.parse(text, Loader=_Safe):
+    for count, event in enumerate(yaml.parse(text, Loader=_Safe)):
         line = event.start_mark.line + 1 if event.start_mark else None
+        if count > MOST_VALUES:
+            raise YamlError(f"more than {MOST_VALUES:,} values; save the model as .npz", line)
         if isinstance(event, yaml.AliasEvent):
+            # They can grow a small text beyond any memory.
             raise YamlError(f"an alias (*{event.anchor}) stands here; write the value out", line)
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            raise YamlError(f"a tag ({tag}) stands here; write the value without it", line)
+        if isinstance(event, yaml.ScalarEvent) and event.implicit[0] and _is_long_number(event.value):
+            raise YamlError("a number with hundreds of digits; write a shorter one, or a text in quotes", line)
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > _DEPTH:
                 raise YamlError(f"lists nested more than {_DEPTH} deep; write the array with fewer axes", line)
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
+
+
+def _is_long_number(text: str) -> bool:
+    return len(text) > _LONGEST_NUMBER and text[0] in "+-.0123456789"
