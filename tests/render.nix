@@ -17,6 +17,7 @@ let
     optionalString
     ;
   cfg = config.services.ray;
+  redis = import ./render-redis.nix { inherit lib; } config;
 
   # Hashes and versions of packages are not ours, and differ between two revisions of nixpkgs.
   normalise =
@@ -32,15 +33,19 @@ let
     ) parts;
 
   units = filterAttrs (name: _: hasPrefix "ray-" name) config.systemd.units;
-  links = lib.concatMapAttrs (
-    name: unit:
-    lib.listToAttrs (
-      map (target: nameValuePair "etc/systemd/system/${target}.wants/${name}" "../${name}") unit.wantedBy
-      ++ map (
-        target: nameValuePair "etc/systemd/system/${target}.requires/${name}" "../${name}"
-      ) unit.requiredBy
-    )
-  ) units;
+  links =
+    lib.concatMapAttrs (
+      name: unit:
+      lib.listToAttrs (
+        map (target: nameValuePair "etc/systemd/system/${target}.wants/${name}" "../${name}") unit.wantedBy
+        ++ map (
+          target: nameValuePair "etc/systemd/system/${target}.requires/${name}" "../${name}"
+        ) unit.requiredBy
+      )
+    ) units
+    // lib.optionalAttrs (redis != { }) {
+      "etc/systemd/system/multi-user.target.wants/redis-ray.service" = "../redis-ray.service";
+    };
 
   members = filterAttrs (
     _: user: user.group == cfg.group || elem cfg.group user.extraGroups
@@ -58,7 +63,14 @@ let
       ) members
     );
 
-  variables = filterAttrs (name: _: hasPrefix "RAY" name) config.environment.variables;
+  checkpoints = config.systemd.tmpfiles.settings.ray-checkpoints or { };
+  directories = concatStringsSep "" (
+    mapAttrsToList (path: { d, ... }: "d ${path} ${d.mode} ${d.user} ${d.group} -\n") checkpoints
+  );
+
+  variables = filterAttrs (
+    name: _: hasPrefix "RAY" name || hasPrefix "COGNITIVE" name
+  ) config.environment.variables;
   environments = lib.filter (
     package: hasPrefix "ray-env" package.name
   ) config.environment.systemPackages;
@@ -85,5 +97,7 @@ lib.mapAttrs (_: text: normalise (line text)) (
     "etc/sysusers.d/ray.conf" = sysusers;
     "etc/profile.d/ray.sh" = profile;
   }
+  // optionalAttrs (checkpoints != { }) { "etc/tmpfiles.d/ray.conf" = directories; }
+  // redis
 )
 // links

@@ -14,11 +14,16 @@ let
     ;
   rayLib = import ./lib.nix { inherit lib; };
   cfg = config.services.ray;
+  inherit (cfg.faultTolerance) redis;
+  inherit (cfg.cognition) checkpointDirectory;
   isReachable = cfg.role != "client" && !rayLib.isLoopback (toString cfg.nodeAddress);
 
   secrets = filterAttrs (_: path: path != null) {
     "auth.tokenFile" = cfg.auth.tokenFile;
     "tls.keyFile" = cfg.tls.keyFile;
+    "faultTolerance.redis.passwordFile" = redis.passwordFile;
+    "faultTolerance.redis.tls.keyFile" = redis.tls.keyFile;
+    "cognition.redisPasswordFile" = cfg.cognition.redisPasswordFile;
   };
 
   # Other services of this machine whose ports can be seen here.
@@ -27,7 +32,7 @@ let
       option = "services.redis.servers.${name}.port";
       from = server.port;
       to = server.port;
-    }) (filterAttrs (_: server: server.enable && server.port != 0) config.services.redis.servers)
+    }) (filterAttrs isOtherRedis config.services.redis.servers)
     ++ optional config.services.prometheus.enable {
       option = "services.prometheus.port";
       from = config.services.prometheus.port;
@@ -39,10 +44,23 @@ let
       to = config.services.grafana.settings.server.http_port;
     };
 
+  # The head's own is in the table by the option that a person writes.
+  isOtherRedis =
+    name: server: server.enable && server.port != 0 && !(rayLib.runsRedis cfg && name == "ray");
+
   ours = rayLib.portTable cfg;
   table = ours ++ otherServices;
   isOurs = port: hasPrefix "services.ray." port.option;
   ourClashes = filter (clash: isOurs clash.a || isOurs clash.b) (rayLib.clashes table);
+
+  isPlace = url: rayLib.isDirectory url || builtins.match "[a-z0-9+.-]+://.+" url != null;
+  hasPassword = url: builtins.match "[a-z0-9+.-]+://[^/]*:[^/]+@.*" url != null;
+  # Who may write into Redis decides what the cluster runs.
+  isOpenRedis =
+    rayLib.usesRedis cfg
+    && redis.address != null
+    && redis.passwordFile == null
+    && redis.tls.certificateFile == null;
 
   # A condition, and what to say if it does not hold; the text is written in lines and said in one.
   must = assertion: text: {
@@ -145,6 +163,35 @@ in
         services.ray.resources.gpus is ${toString cfg.resources.gpus}, but
         services.ray.gpu.vendor is "none". Write "auto", "nvidia" or "amd".
       '')
+      (must (redis.address != null || !redis.tls.enable) ''
+        services.ray.faultTolerance.redis.tls is for a Redis elsewhere; the head's own is on loopback.
+        Write services.ray.faultTolerance.redis.address = "redis.example.org:6379"; or leave tls out.
+      '')
+      (must (redis.address != null || redis.username == null) ''
+        services.ray.faultTolerance.redis.username is for a Redis elsewhere; the head's own has no
+        users. Write services.ray.faultTolerance.redis.address = "redis.example.org:6379"; or leave
+        it out.
+      '')
+      (must (!redis.tls.enable || redis.tls.caFile != null) ''
+        TLS to Redis needs the authority that signed its certificate.
+        Write services.ray.faultTolerance.redis.tls.caFile = "/run/secrets/redis-ca.pem";
+      '')
+      (must ((redis.tls.certificateFile == null) == (redis.tls.keyFile == null)) ''
+        a certificate for Redis needs its key. Write both
+        services.ray.faultTolerance.redis.tls.certificateFile and
+        services.ray.faultTolerance.redis.tls.keyFile, or none.
+      '')
+      (must (checkpointDirectory == null || isPlace checkpointDirectory) ''
+        services.ray.cognition.checkpointDirectory is "${toString checkpointDirectory}", which is
+        another place for each program. Write a whole path, "/srv/shared/checkpoints", or a URL,
+        "redis://10.42.0.1:6391".
+      '')
+      (must (checkpointDirectory == null || !hasPassword checkpointDirectory) ''
+        services.ray.cognition.checkpointDirectory has a password in it, and everyone on the machine
+        can read it. Leave it out of the URL, put it into a file, and write
+        services.ray.cognition.redisPasswordFile = "/run/secrets/checkpoints-password"; (it becomes
+        COGNITIVE_REDIS_PASSWORD_FILE).
+      '')
     ]
     ++ mapAttrsToList notInStore secrets
     ++ optionals (cfg.role != "client") (map noClash ourClashes);
@@ -161,6 +208,10 @@ in
       ++ optional (isReachable && !config.networking.firewall.enable) ''
         networking.firewall.enable is false: all ports of this Ray node are open to everyone, metrics
         and worker processes included.
+      ''
+      ++ optional isOpenRedis ''
+        services.ray.faultTolerance.redis.passwordFile is null: everyone who reaches the Redis at
+        ${redis.address} decides what this cluster knows, and runs.
       ''
       ++ optional (cfg.role == "head" && cfg.headAddress != null && cfg.headAddress != cfg.nodeAddress) ''
         services.ray.headAddress has no effect on a head; its own address is

@@ -12,6 +12,8 @@
     ./tls.nix
     ./firewall.nix
     ./fault-tolerance.nix
+    ./redis.nix
+    ./cognition.nix
     ./gpu.nix
   ];
 }

@@ -1,11 +1,13 @@
 # What is left of the cluster when its head dies: with storage, the head finds nodes, actors and jobs
-# again; without, its workers start anew and join an empty cluster.
+# again; without, its workers start anew and join an empty cluster. Redis has a file of its own.
 { config, lib, ... }:
 let
   inherit (lib) mkIf mkMerge;
   rayLib = import ./lib.nix { inherit lib; };
   cfg = config.services.ray;
-  stored = cfg.faultTolerance.storage != "none";
+  patience = {
+    RAY_gcs_rpc_server_reconnect_timeout_s = toString cfg.faultTolerance.workerReconnectTimeout;
+  };
 in
 {
   config = mkIf cfg.enable (mkMerge [
@@ -18,14 +20,15 @@ in
         };
       };
     })
-    (mkIf (cfg.role == "worker") {
-      systemd.services.ray-worker.environment =
-        if stored then
-          { RAY_gcs_rpc_server_reconnect_timeout_s = toString cfg.faultTolerance.workerReconnectTimeout; }
-        else
-          # Such a head has forgotten its workers. They find that out at this interval, end, and join it
-          # anew; Ray's own interval is a minute.
-          { RAY_raylet_liveness_self_check_interval_ms = "5000"; };
+    # Drivers wait as workers do, those of people and those that run in a node's unit.
+    (mkIf (cfg.faultTolerance.storage != "none") {
+      environment.variables = patience;
+      systemd.services = mkIf (cfg.role != "client") { "ray-${cfg.role}".environment = patience; };
+    })
+    (mkIf (cfg.faultTolerance.storage == "none" && cfg.role == "worker") {
+      # Such a head has forgotten its workers. They find that out at this interval, end, and join it
+      # anew; Ray's own interval is a minute.
+      systemd.services.ray-worker.environment.RAY_raylet_liveness_self_check_interval_ms = "5000";
     })
   ]);
 }

@@ -26,6 +26,9 @@ rec {
       "::1"
     ];
 
+  # Whether a checkpoint URL is a directory of the machine.
+  isDirectory = url: lib.hasPrefix "/" url || lib.hasPrefix "file:///" url;
+
   # Every port that a node of this role listens on: { option, from, to, open }. `open`: other
   # machines of the cluster need it.
   portTable =
@@ -46,6 +49,12 @@ rec {
       (single "autoscalerMetrics" false)
       (single "dashboardMetrics" false)
     ]
+    ++ optional (runsRedis cfg) {
+      option = "services.ray.faultTolerance.redis.port";
+      from = cfg.faultTolerance.redis.port;
+      to = cfg.faultTolerance.redis.port;
+      open = false;
+    }
     ++ [
       (single "nodeManager" true)
       (single "objectManager" true)
@@ -79,6 +88,22 @@ rec {
       range start 65535 ++ range 1024 start
     );
 
+  # Whether the head of this configuration has its state in Redis, and whether that is its own one.
+  usesRedis = cfg: cfg.role == "head" && cfg.faultTolerance.storage == "redis";
+  runsRedis = cfg: usesRedis cfg && cfg.faultTolerance.redis.address == null;
+
+  # The program that `start` is an argument of.
+  startProgram =
+    cfg: env:
+    if usesRedis cfg then
+      [
+        "${env}/bin/python3"
+        "-P"
+        "${cfg.supervisor}/ray_with_redis.py"
+      ]
+    else
+      [ "${env}/bin/ray" ];
+
   # What the unit runs: `ray start …`, without the name of the program.
   startArguments =
     cfg:
@@ -102,6 +127,7 @@ rec {
           (flag "dashboard-host" cfg.dashboard.address)
           (flag "dashboard-port" cfg.ports.dashboard)
         ]
+        ++ optionals (usesRedis cfg) (given "redis-username" cfg.faultTolerance.redis.username)
       else
         [ (flag "address" (endpoint cfg.headAddress cfg.ports.gcs)) ]
     )

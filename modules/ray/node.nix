@@ -70,10 +70,8 @@ in
             "${cfg.supervisor}/ray_node.py"
           ]
           ++ rayLib.supervisorArguments cfg
-          ++ [
-            "--"
-            "${env}/bin/ray"
-          ]
+          ++ [ "--" ]
+          ++ rayLib.startProgram cfg env
           ++ rayLib.startArguments cfg
         );
         User = cfg.user;

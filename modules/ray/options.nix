@@ -1,5 +1,5 @@
-# Options only: the documentation is generated from this file alone. What they do is in the files
-# beside it.
+# Options only: the documentation is generated from this file and those that it imports. What they do
+# is in the files beside it.
 { lib, pkgs, ... }:
 let
   inherit (lib)
@@ -9,14 +9,8 @@ let
     types
     ;
 
+  inherit (import ./option-types.nix { inherit lib; }) port secretFile;
   overlay = import ../../pkgs/overlay.nix;
-
-  port =
-    default: description:
-    mkOption {
-      type = types.port;
-      inherit default description;
-    };
 
   count =
     description:
@@ -34,17 +28,13 @@ let
       example = literalExpression "8 * 1024 * 1024 * 1024";
       inherit description;
     };
-
-  secretFile =
-    example: description:
-    mkOption {
-      type = types.nullOr (types.either types.path types.str);
-      default = null;
-      inherit example description;
-      apply = path: if path == null then null else toString path;
-    };
 in
 {
+  imports = [
+    ./options-cognition.nix
+    ./options-fault-tolerance.nix
+  ];
+
   options.services.ray = {
     enable = mkEnableOption "this machine's part of a Ray cluster";
 
@@ -324,29 +314,6 @@ in
         ones meanwhile. null: 30 on a worker, 0 on the head, whose end ends the cluster's jobs
         anyway.
       '';
-    };
-
-    faultTolerance = {
-      storage = mkOption {
-        type = types.enum [
-          "none"
-          "embedded"
-        ];
-        default = "none";
-        description = ''
-          Where the head keeps what it knows of nodes, named actors and jobs. With `none` it is lost
-          with the head's process: workers join the next one by starting anew, which ends their
-          tasks and actors. With `embedded` it lies in a database below `/var/lib/ray` on the head's
-          disk, and workers go on. Head and workers need the same value.
-        '';
-      };
-      workerReconnectTimeout = mkOption {
-        type = types.ints.positive;
-        default = 600;
-        description = ''
-          Seconds that a worker goes on without a head before it starts anew. Only with storage.
-        '';
-      };
     };
 
     gpu.vendor = mkOption {

@@ -13,7 +13,7 @@ SUITE = "trixie"
 _PACKAGES = (
     # A machine, and what scenarios look at it with.
     *("systemd", "systemd-sysv", "dbus", "iproute2", "iputils-ping", "nftables", "procps", "psmisc", "util-linux"),
-    *("curl", "ca-certificates", "netcat-openbsd", "gawk", "tzdata", "openssl"),
+    *("curl", "ca-certificates", "netcat-openbsd", "gawk", "tzdata", "openssl", "libfaketime", "redis-server"),
     # What the extension modules of a Python made elsewhere are linked to.
     *("libssl3t64", "libffi8", "libsqlite3-0", "zlib1g", "libbz2-1.0", "liblzma5", "libzstd1", "libreadline8t64"),
     *("libncursesw6", "libuuid1", "libexpat1", "libgdbm6t64", "libgomp1", "libstdc++6", "libgcc-s1", "libatomic1"),
@@ -21,6 +21,8 @@ _PACKAGES = (
 _MASKED = (
     *("console-getty.service", "getty@.service", "container-getty@.service", "getty.target"),
     *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer"),
+    # Debian's own instance of Redis; machines run theirs.
+    "redis-server.service",
 )
 _HOOKS = (
     # Of the machine that makes the image; each node has its own.

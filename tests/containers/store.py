@@ -29,7 +29,8 @@ PACKAGES: dict[str, dict[str, str]] = {
     **dict.fromkeys(
         (
             *("bash", "coreutils", "curl", "findutils", "gawk", "gnugrep", "gnused", "gnutar", "gzip", "iproute2"),
-            *("iputils", "netcat", "nftables", "openssl", "procps", "psmisc", "shadow", "systemd", "util-linux"),
+            *("iputils", "netcat", "nftables", "openssl", "procps", "psmisc", "redis", "shadow", "systemd"),
+            "util-linux",
         ),
         _PROGRAMS,
     ),

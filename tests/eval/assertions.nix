@@ -8,23 +8,7 @@
   ...
 }:
 let
-  # The messages of a configuration, each reduced to whether it contains all of the words.
-  says =
-    words: config:
-    let
-      found = messages config;
-    in
-    {
-      count = lib.length found;
-      words = lib.filter (word: !lib.any (lib.hasInfix word) found) words;
-    };
-  fires = words: config: {
-    expr = says words config;
-    expected = {
-      count = 1;
-      words = [ ];
-    };
-  };
+  inherit (import ./fires.nix { inherit lib messages; }) fires;
   worker = {
     role = "worker";
     headAddress = "10.0.0.1";

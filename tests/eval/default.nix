@@ -70,6 +70,8 @@ let
     "flake"
     "gpu"
     "guide"
+    "storage"
+    "storage-assertions"
     "unit"
   ];
   tests = lib.mergeAttrsList (

@@ -43,6 +43,7 @@ in
       type = types.attrsOf types.raw;
       default = { };
     };
+    systemd.tmpfiles = room { };
     users = room { };
   };
   config._module.args = {

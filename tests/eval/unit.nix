@@ -108,46 +108,6 @@ in
       same = true;
     };
   };
-  a-head-without-storage-is-joined-anew = {
-    expr = {
-      head = headUnit.environment ? RAY_gcs_storage;
-      worker = workerUnit.environment.RAY_raylet_liveness_self_check_interval_ms;
-    };
-    expected = {
-      head = false;
-      worker = "5000";
-    };
-  };
-  a-head-with-storage-is-waited-for = {
-    expr =
-      let
-        storage = {
-          faultTolerance.storage = "embedded";
-        };
-        stored = headUnitWith storage;
-        waiting =
-          (ray (
-            storage
-            // {
-              role = "worker";
-              headAddress = "10.0.0.1";
-              nodeAddress = "10.0.0.2";
-              auth.tokenFile = "/run/secrets/token";
-            }
-          )).systemd.services.ray-worker;
-      in
-      {
-        inherit (stored.environment) RAY_gcs_storage RAY_gcs_storage_path;
-        timeout = waiting.environment.RAY_gcs_rpc_server_reconnect_timeout_s;
-        impatient = waiting.environment ? RAY_raylet_liveness_self_check_interval_ms;
-      };
-    expected = {
-      RAY_gcs_storage = "rocksdb";
-      RAY_gcs_storage_path = "/var/lib/ray/gcs";
-      timeout = "600";
-      impatient = false;
-    };
-  };
   another-user-is-not-made = {
     expr =
       let

@@ -7,4 +7,7 @@
     address = [ "192.168.42.50/24" ];
   };
   services.ray.enable = true;
+
+  specialisation.checkpoints.configuration.services.ray.cognition.checkpointDirectory =
+    "/srv/checkpoints";
 }

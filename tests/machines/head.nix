@@ -3,6 +3,7 @@
   imports = [
     ../../hosts/head.nix
     ./embedded.nix
+    ./redis.nix
     ./tls.nix
   ];
 }

@@ -3,6 +3,7 @@
   imports = [
     ../../hosts/worker.nix
     ./embedded.nix
+    ./redis.nix
     ./tls.nix
   ];
 
