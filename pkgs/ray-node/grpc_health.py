@@ -12,6 +12,7 @@ import ssl
 import struct
 import time
 from collections.abc import Iterator, Mapping
+from enum import Enum
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RESET, _SETTINGS, _GOAWAY = 0, 1, 3, 4, 7
@@ -20,20 +21,37 @@ _EMPTY_MESSAGE = b"\0\0\0\0\0"
 #: HealthCheckResponse{status: SERVING} behind its five-byte length prefix.
 _SERVING = b"\0\0\0\0\2\x08\x01"
 _LARGEST_FRAME = 1 << 14
+# X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL.
+_EXPIRED = 10
+
+
+class Health(Enum):
+    """What a server says of itself. EXPIRED: it is there, with a certificate that is too old."""
+
+    SERVING = "serving"
+    SILENT = "silent"
+    EXPIRED = "expired"
 
 
 def is_serving(address: str, timeout: float, tls: ssl.SSLContext | None = None) -> bool:
     """Whether the server at address ("host:port") says within timeout seconds that it serves. Never raises."""
+    return health(address, timeout, tls) is Health.SERVING
+
+
+def health(address: str, timeout: float, tls: ssl.SSLContext | None = None) -> Health:
+    """What the server at address ("host:port") says within timeout seconds. Never raises."""
     host, _, port = address.rpartition(":")
     deadline = time.monotonic() + timeout
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout) as plain:
             if tls is None:
-                return _ask(plain, address, "http", deadline)
-            with tls.wrap_socket(plain, server_hostname=host.strip("[]")) as secure:
-                return _ask(secure, address, "https", deadline)
-    except (OSError, ValueError):
-        return False
+                serves = _ask(plain, address, "http", deadline)
+            else:
+                with tls.wrap_socket(plain, server_hostname=host.strip("[]")) as secure:
+                    serves = _ask(secure, address, "https", deadline)
+    except (OSError, ValueError) as error:
+        return Health.EXPIRED if getattr(error, "verify_code", None) == _EXPIRED else Health.SILENT
+    return Health.SERVING if serves else Health.SILENT
 
 
 def tls_context(environ: Mapping[str, str]) -> ssl.SSLContext | None:
@@ -44,6 +62,26 @@ def tls_context(environ: Mapping[str, str]) -> ssl.SSLContext | None:
     context.load_cert_chain(environ["RAY_TLS_SERVER_CERT"], environ["RAY_TLS_SERVER_KEY"])
     context.set_alpn_protocols(["h2"])
     return context
+
+
+def has_expired(environ: Mapping[str, str]) -> bool:
+    """Whether this machine's own certificate is too old: a server that refuses it for that just hangs up."""
+    ours = tls_context(environ)
+    if ours is None:
+        return False
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(environ["RAY_TLS_SERVER_CERT"], environ["RAY_TLS_SERVER_KEY"])
+    ours.check_hostname = False
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = ours.wrap_bio(there, back), server.wrap_bio(back, there, server_side=True)
+    for end in (*ends, *ends):
+        try:
+            end.do_handshake()
+        except ssl.SSLWantReadError:
+            continue
+        except ssl.SSLError as error:
+            return getattr(error, "verify_code", None) == _EXPIRED
+    return False
 
 
 def _ask(connection: socket.socket, authority: str, scheme: str, deadline: float) -> bool:

@@ -8,8 +8,8 @@ when that one exits 0. So this process is the unit's main one (Type=notify, Kill
 - WATCHDOG while they go on answering; after --grace seconds without an answer it gives up, and systemd starts anew;
 - SIGTERM is handed on, on which Ray drains the node (RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S), and the exit code is 0.
 
-Exit codes: 0 stopped as asked, 69 the node is not healthy any more, 78 the machine is not what was declared, otherwise
-that of Ray.
+Exit codes: 0 stopped as asked, 69 the node is not healthy any more, 75 a certificate has expired, 78 the machine is not
+what was declared, otherwise that of Ray.
 """
 
 from __future__ import annotations
@@ -18,19 +18,23 @@ import argparse
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from grpc_health import is_serving, tls_context
+from grpc_health import Health, has_expired, health, tls_context
 from sessions import prune
 from systemd_notify import notify, watchdog_seconds
 
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
-UNHEALTHY, MISCONFIGURED = 69, 78
+UNHEALTHY, EXPIRED, MISCONFIGURED = 69, 75, 78
 PROBE_SECONDS = 5.0
+_OLD_CERTIFICATE = (
+    "a certificate has expired, this node's or its head's; write a new one into services.ray.tls.certificateFile there"
+)
 _COUNT_GPUS = """
 from ray._private.accelerators import get_accelerator_manager_for_resource as find
 print(find("GPU").get_current_node_num_accelerators())
@@ -39,6 +43,10 @@ print(find("GPU").get_current_node_num_accelerators())
 
 class Stopped(Exception):
     """A signal asked for the end."""
+
+
+class CertificateExpired(Exception):
+    """The node cannot come up with the certificates that there are."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     f"this node declares {options.gpus} GPUs and Ray sees {seen}; "
                     "see to the driver and the device access, or write what is there into services.ray.resources.gpus",
                 )
+        if has_expired(os.environ):
+            raise CertificateExpired
         if options.wait_for:
             _wait_for_head(options.wait_for)
         if options.sessions:
@@ -62,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(options)
     except Stopped:
         return 0
+    except CertificateExpired:
+        return _fail(EXPIRED, f"{_OLD_CERTIFICATE}, and the next start has it")
 
 
 def count_gpus(ray: str) -> int:
@@ -96,7 +108,7 @@ def _wait_for_head(address: str) -> None:
     notify(STATUS=f"waiting for the head at {address}")
     print(f"ray-node: waiting for the head at {address}", file=sys.stderr)
     tls = tls_context(os.environ)
-    while not is_serving(address, PROBE_SECONDS, tls):
+    while not _serves(address, tls):
         _pause(1.0)
 
 
@@ -128,8 +140,7 @@ class ChildEnded(Exception):
 def _await_ready(options: argparse.Namespace, child: int) -> None:
     tls = tls_context(os.environ)
     while not (
-        all(is_serving(address, PROBE_SECONDS, tls) for address in options.health)
-        and all(_accepts(address) for address in options.door)
+        all(_serves(address, tls) for address in options.health) and all(_accepts(address) for address in options.door)
     ):
         _pause(0.2, child)
 
@@ -138,10 +149,15 @@ def _watch(options: argparse.Namespace, child: int) -> None:
     """Return when the node has been without health for the grace period."""
     tls = tls_context(os.environ)
     interval = min(PROBE_SECONDS, (watchdog_seconds() or 3 * PROBE_SECONDS) / 3)
-    last_healthy = time.monotonic()
+    last_healthy, warned = time.monotonic(), False
     while time.monotonic() - last_healthy < options.grace:
         _pause(interval, child)
-        if all(is_serving(address, PROBE_SECONDS, tls) for address in options.health):
+        found = {health(address, PROBE_SECONDS, tls) for address in options.health}
+        if Health.EXPIRED in found and not warned:
+            warned = True
+            # Connections that are open go on, and with them what runs: no reason to end it.
+            print(f"ray-node: {_OLD_CERTIFICATE} and restart the unit: no new connections are made", file=sys.stderr)
+        if Health.SILENT not in found:
             last_healthy = time.monotonic()
         # Systemd hears that this process is alive; whether the node is, is decided here, and the journal says why.
         notify(WATCHDOG="1")
@@ -158,6 +174,14 @@ def _pause(seconds: float, child: int | None = None) -> None:
             pid, status = os.waitpid(child, os.WNOHANG)
             if pid:
                 raise ChildEnded(os.waitstatus_to_exitcode(status) % 256)
+
+
+def _serves(address: str, tls: ssl.SSLContext | None) -> bool:
+    """Whether the server serves. Raises CertificateExpired."""
+    found = health(address, PROBE_SECONDS, tls)
+    if found is Health.EXPIRED:
+        raise CertificateExpired
+    return found is Health.SERVING
 
 
 def _accepts(address: str) -> bool:

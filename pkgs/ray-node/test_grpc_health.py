@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from grpc_health import is_serving, tls_context
+from grpc_health import Health, has_expired, health, is_serving, tls_context
 
 SERVING, NOT_SERVING = b"\x08\x01", b"\x08\x02"
 
@@ -131,8 +131,8 @@ def test_any_bytes_are_no_health(garbage: bytes) -> None:
         assert not is_serving(address, 1)
 
 
-def _certificates(directory: Path) -> dict[str, str]:
-    """An authority, and a certificate that it signed for 127.0.0.1."""
+def _certificates(directory: Path, minutes: float = 10) -> dict[str, str]:
+    """An authority, and a certificate that it signed for 127.0.0.1, for the next minutes."""
     now = datetime.datetime.now(datetime.UTC)
 
     def certificate(
@@ -144,8 +144,8 @@ def _certificates(directory: Path) -> dict[str, str]:
             .issuer_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, issuer)]))
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(minutes=1))
-            .not_valid_after(now + datetime.timedelta(minutes=10))
+            .not_valid_before(now - datetime.timedelta(hours=1))
+            .not_valid_after(now + datetime.timedelta(minutes=10 if is_authority else minutes))
             .add_extension(x509.BasicConstraints(is_authority, None), critical=True)
             .add_extension(
                 x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
@@ -170,15 +170,31 @@ def _certificates(directory: Path) -> dict[str, str]:
 
 def test_mutual_tls(tmp_path: Path) -> None:
     environ = _certificates(tmp_path)
-    key, certificate, authority = (
-        Path(environ[f"RAY_TLS_{name}"]).read_bytes() for name in ("SERVER_KEY", "SERVER_CERT", "CA_CERT")
-    )
-    credentials = grpc.ssl_server_credentials([(key, certificate)], authority, require_client_auth=True)
-    with grpc_server(lambda _request, _context: SERVING, credentials) as address:
+    with grpc_server(lambda _request, _context: SERVING, _credentials(environ)) as address:
         assert is_serving(address, 5, tls_context(environ))
         assert not is_serving(address, 1)
     with grpc_server(lambda _request, _context: SERVING) as address:
         assert not is_serving(address, 1, tls_context(environ))
+
+
+def test_a_certificate_that_is_too_old_is_not_silence(tmp_path: Path) -> None:
+    environ = _certificates(tmp_path, minutes=-1)
+    with grpc_server(lambda _request, _context: SERVING, _credentials(environ)) as address:
+        assert health(address, 5, tls_context(environ)) is Health.EXPIRED
+        assert health(address, 1) is Health.SILENT
+
+
+def test_a_certificate_of_ones_own_that_is_too_old(tmp_path: Path) -> None:
+    assert has_expired(_certificates(tmp_path, minutes=-1))
+    assert not has_expired(_certificates(tmp_path))
+    assert not has_expired({})
+
+
+def _credentials(environ: dict[str, str]) -> grpc.ServerCredentials:
+    key, certificate, authority = (
+        Path(environ[f"RAY_TLS_{name}"]).read_bytes() for name in ("SERVER_KEY", "SERVER_CERT", "CA_CERT")
+    )
+    return grpc.ssl_server_credentials([(key, certificate)], authority, require_client_auth=True)
 
 
 @pytest.mark.parametrize("environ", [{}, {"RAY_USE_TLS": "0"}])
