@@ -15,5 +15,6 @@
     ./redis.nix
     ./cognition.nix
     ./gpu.nix
+    ./network.nix
   ];
 }

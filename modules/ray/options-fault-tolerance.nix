@@ -12,13 +12,14 @@ in
         "embedded"
         "redis"
       ];
-      default = "none";
+      default = "embedded";
       description = ''
-        Where the head keeps what it knows of nodes, named actors and jobs. With `none` it is lost
-        with the head's process: workers join the next one by starting anew, which ends their
-        tasks and actors. With `embedded` it lies in a database below `/var/lib/ray` on the head's
-        disk, and with `redis` in a Redis, on the head or elsewhere; workers go on. Head and workers
-        need the same value, or any two but `none`.
+        Where the head keeps what it knows of nodes, named actors and jobs. With `embedded` it lies
+        in a database below `/var/lib/ray` on the head's disk, and with `redis` in a Redis, on the
+        head or elsewhere: a head that dies finds it again, and workers go on meanwhile. With `none`
+        it is lost with the head's process: workers join the next one by starting anew, which ends
+        their tasks and actors. Head and workers need the same value, or any two but `none`. Ray
+        calls its embedded database alpha; all of this project's fault scenarios run on it.
       '';
     };
 

@@ -3,7 +3,6 @@
   lib,
   ray,
   head,
-  worker,
   rayLib,
   ...
 }:
@@ -15,8 +14,8 @@ let
     auth.tokenFile = "/run/secrets/token";
   };
   headUnitWith = settings: (ray settings).systemd.services.ray-head;
-  embedded = {
-    faultTolerance.storage = "embedded";
+  forgetful = {
+    faultTolerance.storage = "none";
   };
   withRedis = redis: {
     faultTolerance = {
@@ -25,6 +24,7 @@ let
     };
   };
   ownRedis = ray (withRedis { });
+  forgotten = ray (joined // forgetful);
   timeout = "RAY_gcs_rpc_server_reconnect_timeout_s";
   variables =
     prefix: config: lib.filterAttrs (name: _: lib.hasPrefix prefix name) config.environment.variables;
@@ -32,9 +32,9 @@ in
 {
   without-storage-workers-join-anew = {
     expr = {
-      head = head.systemd.services.ray-head.environment ? RAY_gcs_storage;
-      worker = worker.systemd.services.ray-worker.environment.RAY_raylet_liveness_self_check_interval_ms;
-      drivers = worker.environment.variables ? ${timeout};
+      head = (headUnitWith forgetful).environment ? RAY_gcs_storage;
+      worker = forgotten.systemd.services.ray-worker.environment.RAY_raylet_liveness_self_check_interval_ms;
+      drivers = forgotten.environment.variables ? ${timeout};
     };
     expected = {
       head = false;
@@ -42,10 +42,10 @@ in
       drivers = false;
     };
   };
-  embedded-lies-on-the-heads-disk = {
+  it-lies-on-the-heads-disk-by-default = {
     expr = {
-      inherit ((headUnitWith embedded).environment) RAY_gcs_storage RAY_gcs_storage_path;
-      redis = (ray embedded).services.redis.servers ? ray;
+      inherit (head.systemd.services.ray-head.environment) RAY_gcs_storage RAY_gcs_storage_path;
+      redis = head.services.redis.servers ? ray;
     };
     expected = {
       RAY_gcs_storage = "rocksdb";
@@ -142,7 +142,7 @@ in
     expr = map (lib.hasInfix ''/ray_with_redis.py" "start" "--block"'') (
       map (settings: (headUnitWith settings).serviceConfig.ExecStart) [
         { }
-        embedded
+        forgetful
         (withRedis { })
         (withRedis { address = "10.0.0.9:6379"; })
       ]

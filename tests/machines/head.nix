@@ -2,7 +2,7 @@
 {
   imports = [
     ../../hosts/head.nix
-    ./embedded.nix
+    ./forgetful.nix
     ./redis.nix
     ./tls.nix
   ];

@@ -3,7 +3,7 @@
 {
   imports = [
     ../../hosts/worker.nix
-    ./embedded.nix
+    ./forgetful.nix
     ./tls.nix
   ];
   networking.hostName = "worker2";

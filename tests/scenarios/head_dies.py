@@ -90,26 +90,7 @@ def keeps(*deaths):
     wait_for_nodes(head, 2)
 
 
-with subtest("without storage, all is forgotten, and the cluster works again"):
-    remember()
-    before = property_of(worker, "ray-worker", "MainPID")
-    kill_gcs()
-    wait_for_nodes(head, 2, timeout=180)
-    assert property_of(worker, "ray-worker", "MainPID") != before, "the worker did not start anew"
-    assert "remembered" not in jobs()
-    head.fail(
-        as_ray(
-            "RAY_ADDRESS=auto python3 -c "
-            + shlex.quote("import ray; ray.init(logging_level='ERROR', namespace='test'); ray.get_actor('counter')")
-        ),
-        timeout=60,
-    )
-    # The name is free, and the worker takes what it is given.
-    remember()
-    assert counted()[0] == 2
-
 with subtest("with storage on the head's disk, nodes, actors and jobs are kept"):
-    use("embedded")
     keeps(kill_gcs, stop_and_start)
 
 with subtest("with storage in Redis, they are kept, also when Redis itself is killed"):
@@ -127,3 +108,22 @@ with subtest("its password is in no argument, no environment, no log and no unit
     for place in ("/proc/[0-9]*/cmdline", "/proc/[0-9]*/environ", "-r /var/lib/ray /etc /nix/store/ray-node"):
         head.fail(f"grep -aqsFf {password} {place}")
     head.fail("redis-cli -p 6390 keys '*' | grep RAY")
+
+with subtest("without storage, all is forgotten, and the cluster works again"):
+    use("forgetful")
+    remember()
+    before = property_of(worker, "ray-worker", "MainPID")
+    kill_gcs()
+    wait_for_nodes(head, 2, timeout=180)
+    assert property_of(worker, "ray-worker", "MainPID") != before, "the worker did not start anew"
+    assert "remembered" not in jobs()
+    head.fail(
+        as_ray(
+            "RAY_ADDRESS=auto python3 -c "
+            + shlex.quote("import ray; ray.init(logging_level='ERROR', namespace='test'); ray.get_actor('counter')")
+        ),
+        timeout=60,
+    )
+    # The name is free, and the worker takes what it is given.
+    remember()
+    assert counted()[0] == 2

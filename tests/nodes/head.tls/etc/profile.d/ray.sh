@@ -8,4 +8,7 @@ export RAY_TLS_SERVER_CERT=/var/lib/secrets/node.pem
 export RAY_TLS_SERVER_KEY=/var/lib/secrets/node.key
 export RAY_USAGE_STATS_ENABLED=0
 export RAY_USE_TLS=1
+export RAY_gcs_rpc_server_reconnect_timeout_s=600
+export RAY_grpc_client_keepalive_time_ms=15000
+export RAY_grpc_client_keepalive_timeout_ms=30000
 export PATH=/nix/store/ray-env/bin:$PATH
