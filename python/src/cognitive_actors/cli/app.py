@@ -12,14 +12,15 @@ import sys
 from typing import Any
 
 import typer
-from ray.exceptions import RaySystemError
+from ray.exceptions import RayError, RayTaskError
 from rich.console import Console
 
 from ..cluster import ClusterError
 from ..files.errors import CheckpointError
-from . import bench, interruption, report, run, simulate, status
+from . import attempts, bench, interruption, report, run, simulate, status
 
-BAD_INPUT, NO_CLUSTER, INTERRUPTED, TERMINATED = 2, 3, 128 + signal.SIGINT, 128 + signal.SIGTERM
+BAD_INPUT, NO_CLUSTER = 2, attempts.NO_CLUSTER
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 app = typer.Typer(
     name="cognitive",
@@ -49,7 +50,9 @@ def main() -> None:
     except (typer.Abort, KeyboardInterrupt):
         errors.print("interrupted", style="yellow")
         code = INTERRUPTED
-    except (ClusterError, ConnectionError, RaySystemError) as error:
+    except (ClusterError, ConnectionError, RayError) as error:
+        if isinstance(error, RayTaskError):
+            raise
         code = _fail(errors, error, NO_CLUSTER)
     except (CheckpointError, ValueError, OSError) as error:
         code = _fail(errors, error, BAD_INPUT)
@@ -62,6 +65,9 @@ def main() -> None:
 
 
 def _fail(errors: Console, error: Any, code: int) -> int:
+    if attempts.others_follow(code):
+        attempts.say("error", error)
+        return code
     if "--json" in sys.argv:
         print(json.dumps({"error": str(error), "exit_code": code}))
     errors.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)

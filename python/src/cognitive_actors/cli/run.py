@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +18,7 @@ from ..core.workspace import WorkspaceParameters
 from ..pipeline import report
 from ..pipeline.examples import example_model
 from ..pipeline.run import Advance, RunRequest, run
-from . import interruption
+from . import attempts, interruption
 from .choices import OnError
 
 
@@ -41,6 +43,9 @@ def command(
     ] = WorkspaceParameters().theta0,
     seed: Annotated[int, typer.Option(min=0, help="Of the random generator.")] = 0,
     commit_seconds: Annotated[float, typer.Option(min=0.0, help="Work that a crash may cost at most.")] = 10.0,
+    patience: Annotated[
+        float, typer.Option(min=0.0, help="Seconds to go on trying, without getting further, when the cluster is lost.")
+    ] = 600.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Run stimuli through the cognitive pipeline, in order for every agent."""
@@ -63,12 +68,20 @@ def command(
         address=address,
     )
     console = Console(stderr=True, quiet=as_json)
+    attempts.say("patience", patience)
+    committed: int | None = None
     try:
         with _bar(console) as bar:
             task = bar.add_task("starting", total=None, rejects=0)
 
             def show(advance: Advance) -> None:
+                nonlocal committed
                 interruption.check()
+                attempts.say("began")
+                if committed is None:
+                    committed = advance.committed
+                elif advance.committed > committed:
+                    attempts.say("committed")
                 bar.update(
                     task,
                     description="stimuli",
@@ -77,7 +90,9 @@ def command(
                     rejects=advance.rejects,
                 )
 
-            summary = run(request, show)
+            # Ray prints to standard output, which is the summary's, that a node was lost.
+            with redirect_stdout(sys.stderr):
+                summary = run(request, show)
     except (KeyboardInterrupt, SystemExit):
         console.print("run the same command with --resume to go on", style="yellow")
         raise

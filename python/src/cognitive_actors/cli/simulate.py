@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,7 +48,9 @@ def command(
             interruption.check()
             bar.update(task, completed=done)
 
-        summary = simulate(request, show)
+        # Ray prints to standard output, which is the summary's, that a node was lost.
+        with redirect_stdout(sys.stderr):
+            summary = simulate(request, show)
     if as_json:
         print(json.dumps(summary))
         return

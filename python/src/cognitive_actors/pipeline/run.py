@@ -71,9 +71,10 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class Advance:
-    """For a progress bar: records done, records in all, results and rejects so far."""
+    """For a progress bar: records done, of them committed, records in all, results and rejects so far."""
 
     done: int
+    committed: int
     total: int
     results: int
     rejects: int
@@ -213,8 +214,8 @@ class _Attempt:
         self._report()
 
     def _report(self) -> None:
-        current = self.area.current
-        self.progress(Advance(current.position, self.total, current.results, current.rejects))
+        current, committed = self.area.current, self.area.committed
+        self.progress(Advance(current.position, committed.position, self.total, current.results, current.rejects))
 
 
 def _reject(batch: Batch, i: int, reason: str) -> Reject:

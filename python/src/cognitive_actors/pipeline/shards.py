@@ -53,7 +53,10 @@ class Shards:
         if device.startswith("cuda") and not ray.cluster_resources().get("GPU"):
             raise ClusterError("no node of the cluster has a GPU; write --device cpu, or add a node that has one")
         self.count = count
-        options = {"num_gpus": 1} if device.startswith("cuda") else {}
+        # On as many machines as there are: Ray would fill the driver's own first.
+        options: dict[str, Any] = {"scheduling_strategy": "SPREAD"}
+        if device.startswith("cuda"):
+            options["num_gpus"] = 1
         shared, cycle = ray.put(model), ray.put(settings)
         parts = _split_snapshot(snapshot, count) if snapshot is not None else [None] * count
         self.actors = [

@@ -15,6 +15,7 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -31,6 +32,8 @@ from ..files.errors import InputError
 from ..files.results import append_rejects, concatenate, write_json, write_part
 
 _VERSION = 1
+# What a run that was just killed may take to be gone.
+_ENDING_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -181,6 +184,7 @@ class WorkArea:
 
 def _locked(directory: Path) -> IO[str]:
     """The open lock file of a directory. Raises BlockingIOError where another process holds it, OSError."""
+    end = time.monotonic() + _ENDING_SECONDS
     while True:
         directory.mkdir(parents=True, exist_ok=True)
         path = directory / "lock"
@@ -195,7 +199,9 @@ def _locked(directory: Path) -> IO[str]:
                 return lock
         except FileNotFoundError:
             pass
-        except BaseException:
+        except BaseException as held:
             lock.close()
-            raise
+            if not isinstance(held, BlockingIOError) or time.monotonic() > end:
+                raise
+            time.sleep(0.05)
         lock.close()
