@@ -1,28 +1,39 @@
 # make run            the main job: four years of weather through a population of agents, on embedded Ray
 # make test           formatting, types and all tests; what cannot run here is named at the end, with the reason
 # make scenario       one scenario of tests/scenarios in containers: make scenario NAME=bring_up
+# make faults         the scenarios of tests/scenarios/faults, half an hour
 # make snapshots      tests/nodes anew, after a change of modules/ or hosts/
 # make fuzz           coverage-guided search for input that breaks the readers, 45 s for each kind of file
 # make bench          the engine beside pymdp, the pipeline beside the core alone
 # make bench-cluster  services.ray beside a bare `ray start`, in containers
+# make bench-recovery how long both take to recover from the same faults
+# make soak           a random process is killed every 20 s, in containers: make soak MINUTES=20
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= results
+MINUTES ?= 20
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint python/constraints.txt
 
 export RAY_USAGE_STATS_ENABLED := 0
 
 .DEFAULT_GOAL := run
-.PHONY: run test check format scenario snapshots fuzz bench bench-cluster clean
+.PHONY: run test test-python test-cluster check format scenario faults snapshots fuzz bench bench-cluster bench-recovery soak clean
 
 run: $(VENV)/.installed
 	$(BIN)/cognitive run python/examples/seattle-weather.jsonl \
 	    --model python/examples/umbrella.yaml --out $(OUT) --time-scale 0.001 --salience-threshold 0.2
 
+# Two at a time: most of what the clusters do is wait.
 test: check
-	$(BIN)/python -m pytest
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-python test-cluster
+
+test-python: $(VENV)/.tested
+	$(BIN)/python -m pytest python pkgs
+
+test-cluster: $(VENV)/.tested
+	$(BIN)/python -m pytest tests
 
 check: $(VENV)/.tested
 	$(BIN)/ruff check
@@ -38,6 +49,9 @@ format: $(VENV)/.tested
 scenario: $(VENV)/.tested
 	$(BIN)/python tests/containers $(NAME)
 
+faults: $(VENV)/.tested
+	$(BIN)/python tests/containers --faults
+
 snapshots:
 	$(PYTHON) tests/write_snapshots.py
 
@@ -52,6 +66,12 @@ bench: $(VENV)/.benched
 
 bench-cluster: $(VENV)/.tested
 	$(BIN)/python tests/benchmarks/nodes.py --output $(OUT)/benchmarks
+
+bench-recovery: $(VENV)/.tested
+	$(BIN)/python tests/benchmarks/recovery.py --output $(OUT)/benchmarks
+
+soak: $(VENV)/.tested
+	$(BIN)/python tests/benchmarks/soak.py --minutes $(MINUTES) --output $(OUT)/benchmarks
 
 clean:
 	rm -rf $(VENV) $(OUT)

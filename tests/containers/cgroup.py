@@ -8,11 +8,28 @@ import time
 from pathlib import Path
 
 _MOUNTS = Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified")
+MEMORY_V1 = Path("/sys/fs/cgroup/memory")
 
 
 def root() -> Path | None:
     """Where cgroup v2 is mounted, alone or beside v1."""
     return next((mount for mount in _MOUNTS if (mount / "cgroup.controllers").is_file()), None)
+
+
+def memory_group(name: str) -> Path | None:
+    """A new group of cgroup v1, which counts memory where v2 does not; None where there is no such hierarchy."""
+    if not (MEMORY_V1 / "memory.limit_in_bytes").is_file():
+        return None
+    group = MEMORY_V1 / name
+    group.mkdir(parents=True)
+    return group
+
+
+def limit_memory(group: Path, size: int) -> None:
+    """Let the kernel end a process of a group where they take more than this many bytes together."""
+    for name in ("memory.max", "memory.limit_in_bytes"):
+        if (group / name).is_file():
+            (group / name).write_text(str(size))
 
 
 def processes(group: Path) -> list[int]:

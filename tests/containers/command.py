@@ -25,7 +25,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python tests/containers", description="Runs scenarios of tests/scenarios on systemd-nspawn containers."
     )
-    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="all of them when none is named")
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="all but those with faults when none is named")
+    parser.add_argument("--faults", action="store_true", help="all those with faults")
     parser.add_argument("--list", action="store_true", help="name the scenarios and their machines, and run nothing")
     parser.add_argument("--keep", action="store_true", help="leave files and consoles of the machines afterwards")
     parser.add_argument(
@@ -39,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run scenarios: 0 all passed, 1 one did not, 2 a name is wrong, 77 this machine cannot run containers."""
     options = _parse(arguments)
     try:
-        paths = [scenario.find(name) for name in options.scenarios or scenario.names()]
+        faults = scenario.names(scenario.FAULTS) if options.faults else []
+        paths = [scenario.find(name) for name in (*options.scenarios, *faults) or scenario.names()]
     except ValueError as error:
         print(error, file=sys.stderr)
         return UNUSABLE

@@ -19,12 +19,15 @@ from .workspace import Workspace
 TIMED_OUT = 124
 _REBOOTS = 133  # what systemd-nspawn --keep-unit exits with when the container asks for a reboot
 _SPAWNED_WITHIN = 20.0
+# A machine has its own: what runs out on one is not missing on the others.
+_MEMORY = 4 << 30
 # Runs in namespaces of its own for mounts and network. The overlay is seen there only, and goes with the last process.
 _LAUNCH = """
 set -eu
-group=$1 image=$2 node=$3
-shift 3
+group=$1 memory=$2 image=$3 node=$4
+shift 4
 echo 0 > "$group/cgroup.procs"
+echo 0 > "$memory/cgroup.procs"
 echo ready
 read -r _ # the driver has plugged the cables in
 mount -t overlay overlay -o "lowerdir=$image,upperdir=$node/upper,workdir=$node/work" "$node/root"
@@ -64,6 +67,11 @@ class Container:
         for name in ("upper", "work", "root"):
             (self.directory / name).mkdir(parents=True)
         self.cgroup.mkdir()
+        self._memory = self.cgroup
+        if workspace.memory is not None:
+            self._memory = workspace.memory / node.name
+            self._memory.mkdir()
+        cgroup.limit_memory(self._memory, _MEMORY)
         snapshot.write(node, self.directory / "upper")
 
     @property
@@ -92,7 +100,7 @@ class Container:
             return
         self._clear()
         snapshot.boot_with_base(self.directory / "upper")
-        arguments = [str(self.cgroup), str(self._image), str(self.directory), *self._nspawn()]
+        arguments = [str(self.cgroup), str(self._memory), str(self._image), str(self.directory), *self._nspawn()]
         # The kernel ends it when the thread that starts it ends, and with it all of its PID namespace: no container
         # survives its driver. (Process 1 of a container alone would survive its systemd-nspawn.)
         isolate = [

@@ -22,21 +22,26 @@ from .workspace import Workspace
 
 TESTS = Path(__file__).resolve().parents[1]
 SCENARIOS, NODES = TESTS / "scenarios", TESTS / "nodes"
+# They take half an hour together, most of it waiting.
+FAULTS = SCENARIOS / "faults"
 SHARED = "cluster.py"
-LIMIT = 600
+LIMIT = 900
 _JOURNAL_LINES = 60
 
 
 def names(directory: Path = SCENARIOS) -> list[str]:
-    """The scenarios that there are."""
+    """The scenarios that there are in a directory."""
     return sorted(path.stem for path in directory.glob("*.py") if path.name != SHARED)
 
 
 def find(name: str, directory: Path = SCENARIOS) -> Path:
-    """The file of a scenario. Raises ValueError for a name that is none."""
-    if name not in names(directory):
-        raise ValueError(f"no scenario {name!r}; there are: {', '.join(names(directory)) or 'none'} (in {directory})")
-    return directory / f"{name}.py"
+    """The file of a scenario, also of one of those with faults. Raises ValueError for a name that is none."""
+    places = directory, directory / FAULTS.name
+    for place in places:
+        if name in names(place):
+            return place / f"{name}.py"
+    known = ", ".join(name for place in places for name in names(place)) or "none"
+    raise ValueError(f"no scenario {name!r}; there are: {known} (in {directory})")
 
 
 def variable(machine: str) -> str:
@@ -126,11 +131,11 @@ def _at_most(seconds: float) -> Iterator[None]:
 def execute(path: Path, driver: Driver, limit: float = LIMIT) -> None:
     """Run a scenario's text, with what scenarios share before it, on machines. Raises what it raises."""
     symbols = driver.symbols()
-    shared = path.with_name(SHARED)
+    shared = next((place / SHARED for place in path.parents[:2] if (place / SHARED).exists()), None)
     try:
         with _at_most(limit):
             for source in (shared, path):
-                if source.exists():
+                if source is not None:
                     exec(compile(source.read_text(), str(source), "exec"), symbols)
     except (Exception, ScenarioTimeout) as error:
         driver.log.error(f"FAILED: {error}")

@@ -47,6 +47,7 @@ class Workspace:
         self.directory = new.rename(BASE / self.name)
         self.cgroup = found / self.name
         self.cgroup.mkdir()
+        self.memory = cgroup.memory_group(self.name)
         self.network = Network()
         return self
 
@@ -59,6 +60,8 @@ class Workspace:
         _end(self.cgroup)
         for process in self.processes:
             process.wait(_ENDED_WITHIN)
+        if self.memory is not None:
+            cgroup.remove(self.memory)
         self.network.close()
         if not self._keep:
             shutil.rmtree(self.directory)
@@ -78,6 +81,8 @@ def sweep(base: Path = BASE) -> list[Path]:
             continue  # its run is alive, or another one clears it away
         if found is not None:
             _end(found / directory.name)
+        if cgroup.MEMORY_V1.is_dir():
+            cgroup.remove(cgroup.MEMORY_V1 / directory.name)
         shutil.rmtree(directory, ignore_errors=True)
         os.close(lock)
         removed.append(directory)

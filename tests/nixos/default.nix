@@ -47,9 +47,9 @@ let
   shared = builtins.readFile (directory + "/cluster.py");
 
   test =
-    name:
+    name: file:
     let
-      script = builtins.readFile (directory + "/${name}.py");
+      script = builtins.readFile file;
       driver = if lib.hasInfix "gpu_worker" script then withGpus else cluster;
     in
     pkgs.stdenv.mkDerivation {
@@ -68,10 +68,10 @@ let
       passthru = { inherit driver; };
     };
 
-  scenarios = map (lib.removeSuffix ".py") (
-    lib.filter (file: lib.hasSuffix ".py" file && file != "cluster.py") (
-      lib.attrNames (builtins.readDir directory)
-    )
-  );
+  scenariosIn =
+    place:
+    lib.mapAttrs' (file: _: lib.nameValuePair (lib.removeSuffix ".py" file) (place + "/${file}")) (
+      lib.filterAttrs (file: _: lib.hasSuffix ".py" file && file != "cluster.py") (builtins.readDir place)
+    );
 in
-lib.genAttrs scenarios test
+lib.mapAttrs test (scenariosIn directory // scenariosIn (directory + "/faults"))

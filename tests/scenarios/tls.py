@@ -1,33 +1,15 @@
 """With TLS, who has no certificate of the cluster's authority does not even get an answer."""
 
-SECRETS = "/var/lib/secrets"
 # The shell of a machine was there before the switch, so it is told.
 TLS = (
     f"RAY_USE_TLS=1 RAY_TLS_SERVER_CERT={SECRETS}/node.pem RAY_TLS_SERVER_KEY={SECRETS}/node.key "
     f"RAY_TLS_CA_CERT={SECRETS}/ca.pem"
 )
-KEY = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
 
 for machine in (head, worker):
     machine.start()
-    machine.succeed(f"install -d -m 0755 {SECRETS}")
 hand_out_token(head, worker)
-
-with subtest("certificates for both machines"):
-    head.succeed(f"cd /root && openssl req -x509 {KEY} -keyout ca.key -out ca.pem -subj /CN=ray")
-    for machine, address in ((head, "10.42.0.1"), (worker, "10.42.0.2")):
-        head.succeed(
-            f"cd /root && openssl req -x509 {KEY} -keyout node.key -out node.pem -subj /CN={address} "
-            f"-CA ca.pem -CAkey ca.key -addext basicConstraints=critical,CA:false "
-            f"-addext extendedKeyUsage=serverAuth,clientAuth "
-            f"-addext subjectAltName=IP:{address},IP:127.0.0.1,DNS:localhost"
-        )
-        for name in ("ca.pem", "node.pem", "node.key"):
-            content = head.succeed(f"cat /root/{name}")
-            machine.succeed(
-                f"install -m 0640 -g ray /dev/null {SECRETS}/{name}",
-                f"cat > {SECRETS}/{name} <<'END'\n{content}END",
-            )
+issue_certificates(head, {head: "10.42.0.1", worker: "10.42.0.2"})
 
 with subtest("both switch to TLS and find each other"):
     for machine, unit in ((head, "ray-head"), (worker, "ray-worker")):

@@ -1,0 +1,56 @@
+"""Token and certificates are replaced while `cognitive run` is at work: nothing is lost, nothing comes twice."""
+
+MACHINES = {head: "10.42.0.1", worker: "10.42.0.2", worker2: "10.42.0.3"}
+UNITS = {head: "ray-head", worker: "ray-worker", worker2: "ray-worker"}
+
+
+def restart_all():
+    """What a rollout does: machine after machine, the head first."""
+    for machine, unit in UNITS.items():
+        machine.succeed(f"systemctl restart --no-block {unit}")
+    for machine, unit in UNITS.items():
+        machine.wait_for_unit(f"{unit}.service", timeout=180)
+
+
+bring_up(head, worker, worker2)
+prepare_runs(worker2)
+
+with subtest("the token is replaced"):
+    start_run(worker2, "token")
+    wait_for_progress(worker2, "token")
+    new = "f" * 64
+    head.succeed(f"printf %s {new} > /var/lib/ray/token")
+    for machine in (worker, worker2):
+        give_token(machine, new)
+    restart_all()
+    finish_run(worker2, "token")
+    compare_runs(worker2, "token")
+    wait_for_nodes(head, 3)
+    head.fail("RAY_AUTH_TOKEN=old ray list nodes", timeout=60)
+
+with subtest("certificates of two minutes"):
+    issue_certificates(head, MACHINES, seconds=120)
+    issued = time.monotonic()
+    for machine in MACHINES:
+        switch(machine, "tls")
+    for machine, unit in UNITS.items():
+        machine.wait_for_unit(f"{unit}.service", timeout=180)
+
+with subtest("they expire: what runs goes on, and the journal says what is wrong"):
+    before = [property_of(machine, unit, "MainPID") for machine, unit in UNITS.items()]
+    start_run(worker2, "expiry")
+    wait_for_progress(worker2, "expiry")
+    time.sleep(max(0, 120 - (time.monotonic() - issued)))
+    for machine, unit in UNITS.items():
+        machine.wait_until_succeeds(in_journal(unit, "a certificate has expired"), timeout=60)
+    time.sleep(30)
+    assert [property_of(machine, unit, "MainPID") for machine, unit in UNITS.items()] == before
+
+with subtest("new ones are read by the next start"):
+    worker.succeed("systemctl restart --no-block ray-worker")
+    worker.wait_until_succeeds(in_journal("ray-worker", "and the next start has it"), timeout=60)
+    issue_certificates(head, MACHINES)
+    worker.wait_for_unit("ray-worker.service", timeout=180)
+    restart_all()
+    finish_run(worker2, "expiry")
+    compare_runs(worker2, "expiry")
