@@ -13,7 +13,7 @@ SUITE = "trixie"
 _PACKAGES = (
     # A machine, and what scenarios look at it with.
     *("systemd", "systemd-sysv", "dbus", "iproute2", "iputils-ping", "nftables", "procps", "psmisc", "util-linux"),
-    *("curl", "ca-certificates", "netcat-openbsd", "gawk", "tzdata", "openssl", "libfaketime", "redis-server"),
+    *("curl", "ca-certificates", "netcat-openbsd", "gawk", "tzdata", "openssl", "redis-server"),
     # What the extension modules of a Python made elsewhere are linked to.
     *("libssl3t64", "libffi8", "libsqlite3-0", "zlib1g", "libbz2-1.0", "liblzma5", "libzstd1", "libreadline8t64"),
     *("libncursesw6", "libuuid1", "libexpat1", "libgdbm6t64", "libgomp1", "libstdc++6", "libgcc-s1", "libatomic1"),

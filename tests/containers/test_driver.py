@@ -111,6 +111,13 @@ def test_commands_fail_as_in_nixos(first: Machine) -> None:
 
 
 @needs_containers
+@pytest.mark.parametrize("process", ["self", "1"])
+def test_nobody_in_a_machine_can_set_the_clock_of_this_one(first: Machine, process: str) -> None:
+    effective = int(first.succeed(f"awk '/^CapEff/ {{ print $2 }}' /proc/{process}/status"), 16)
+    assert effective and not effective & 1 << 25  # CAP_SYS_TIME
+
+
+@needs_containers
 def test_a_command_that_takes_too_long_is_ended_with_its_descendants(first: Machine) -> None:
     begin = time.monotonic()
     status, output = first.execute("echo begun; (setsid sleep 987 & sleep 987); echo done", timeout=1)
