@@ -6,7 +6,8 @@ when that one exits 0. So this process is the unit's main one (Type=notify, Kill
 - it waits for the head, where there is one to wait for, counts GPUs, and starts Ray;
 - READY when the health services of GCS and raylet answer and the node's doors are open;
 - WATCHDOG while they go on answering; after --grace seconds without an answer it gives up, and systemd starts anew;
-- SIGTERM is handed on, on which Ray drains the node (RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S), and the exit code is 0.
+- SIGTERM is handed on, on which Ray drains the node (RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S), and the exit code is 0;
+  beside it, evacuate.py copies what a worker holds for others to other nodes.
 
 Exit codes: 0 stopped as asked, 69 the node is not healthy any more, 75 a certificate has expired, 78 the machine is not
 what was declared, otherwise that of Ray.
@@ -15,6 +16,7 @@ what was declared, otherwise that of Ray.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import socket
@@ -32,9 +34,8 @@ from systemd_notify import notify, watchdog_seconds
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 UNHEALTHY, EXPIRED, MISCONFIGURED = 69, 75, 78
 PROBE_SECONDS = 5.0
-_OLD_CERTIFICATE = (
-    "a certificate has expired, this node's or its head's; write a new one into services.ray.tls.certificateFile there"
-)
+EMPTY_STORE_BYTES = 64 * 1024
+_OLD_CERTIFICATE = "the certificate of {} has expired; put a new one at its services.ray.tls.certificateFile, "
 _COUNT_GPUS = """
 from ray._private.accelerators import get_accelerator_manager_for_resource as find
 print(find("GPU").get_current_node_num_accelerators())
@@ -46,7 +47,7 @@ class Stopped(Exception):
 
 
 class CertificateExpired(Exception):
-    """The node cannot come up with the certificates that there are."""
+    """The node cannot come up with the certificates that there are. It says whose it is."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     "see to the driver and the device access, or write what is there into services.ray.resources.gpus",
                 )
         if has_expired(os.environ):
-            raise CertificateExpired
+            raise CertificateExpired("this node")
         if options.wait_for:
             _wait_for_head(options.wait_for)
         if options.sessions:
@@ -72,8 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(options)
     except Stopped:
         return 0
-    except CertificateExpired:
-        return _fail(EXPIRED, f"{_OLD_CERTIFICATE}, and the next start has it")
+    except CertificateExpired as expired:
+        return _fail(EXPIRED, _OLD_CERTIFICATE.format(expired) + "which is read at each start")
 
 
 def count_gpus(ray: str) -> int:
@@ -121,12 +122,40 @@ def _run(options: argparse.Namespace) -> int:
         _watch(options, child)
     except Stopped:
         notify(STOPPING="1", STATUS="draining")
+        evacuation = _evacuate(options, child)
         os.kill(child, signal.SIGTERM)
         os.waitpid(child, 0)
+        if evacuation:
+            os.kill(evacuation, signal.SIGKILL)
         return 0
     except ChildEnded as ended:
         return _fail(ended.code or 1, f"ray start ended by itself with code {ended.code}")
     return _fail(UNHEALTHY, f"no answer from {' or '.join(options.health)} for {options.grace:g} s; giving the node up")
+
+
+def _evacuate(options: argparse.Namespace, child: int) -> int | None:
+    """Start to copy a worker's objects elsewhere, if it had any and is given time; the process, if there is one."""
+    seconds = os.environ.get("RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "30")
+    python = str(Path(options.command[0]).parent / "python3")
+    program = str(Path(__file__).with_name("evacuate.py"))
+    place = [f"--gcs={options.wait_for}", f"--raylet={options.health[0]}", f"--seconds={seconds}"]
+    try:
+        if options.wait_for and float(seconds) > 0 and store_was_used(child):
+            return os.posix_spawnp(python, [python, program, *place], os.environ, setsigmask=[])
+    except (OSError, ValueError) as error:
+        print(f"ray-node: objects are left on this node: {error}", file=sys.stderr)
+    return None
+
+
+def store_was_used(child: int) -> bool:
+    """Whether the object store of the raylet under `ray start` has ever had an object: whether its file has pages."""
+    used = 0
+    for process in Path(f"/proc/{child}/task/{child}/children").read_text().split():
+        for file in Path(f"/proc/{process}/fd").glob("*"):
+            with contextlib.suppress(OSError):
+                if Path(os.readlink(file)).name.startswith("plasma"):
+                    used += file.stat().st_blocks * 512
+    return used > EMPTY_STORE_BYTES
 
 
 class ChildEnded(Exception):
@@ -156,7 +185,8 @@ def _watch(options: argparse.Namespace, child: int) -> None:
         if Health.EXPIRED in found and not warned:
             warned = True
             # Connections that are open go on, and with them what runs: no reason to end it.
-            print(f"ray-node: {_OLD_CERTIFICATE} and restart the unit: no new connections are made", file=sys.stderr)
+            advice = "and restart the unit: no new connections are made"
+            print(f"ray-node: {_OLD_CERTIFICATE.format('this node')}{advice}", file=sys.stderr)
         if Health.SILENT not in found:
             last_healthy = time.monotonic()
         # Systemd hears that this process is alive; whether the node is, is decided here, and the journal says why.
@@ -180,7 +210,7 @@ def _serves(address: str, tls: ssl.SSLContext | None) -> bool:
     """Whether the server serves. Raises CertificateExpired."""
     found = health(address, PROBE_SECONDS, tls)
     if found is Health.EXPIRED:
-        raise CertificateExpired
+        raise CertificateExpired(address)
     return found is Health.SERVING
 
 

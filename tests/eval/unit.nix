@@ -163,6 +163,9 @@ in
       RAY_AUTH_MODE = "token";
       RAY_AUTH_TOKEN_PATH = "/run/secrets/token";
       RAY_USAGE_STATS_ENABLED = "0";
+      RAY_gcs_rpc_server_reconnect_timeout_s = "600";
+      RAY_grpc_client_keepalive_time_ms = "15000";
+      RAY_grpc_client_keepalive_timeout_ms = "30000";
       RAYNIXOS_NAMESPACE = "lab";
     };
   };

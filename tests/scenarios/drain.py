@@ -33,7 +33,7 @@ def takes_its_time():
     return socket.gethostname()
 
 
-@ray.remote(num_cpus=0)
+@ray.remote(num_cpus=0, max_retries=0)
 def large(number):
     return number, bytes(20 << 20)
 
