@@ -56,6 +56,11 @@ def alive_nodes(head, environment=""):
 
 
 SECRETS = TOKEN.rpartition("/")[0]
+# The shell of a machine was there before the switch, so it is told.
+TLS = (
+    f"RAY_USE_TLS=1 RAY_TLS_SERVER_CERT={SECRETS}/node.pem RAY_TLS_SERVER_KEY={SECRETS}/node.key "
+    f"RAY_TLS_CA_CERT={SECRETS}/ca.pem"
+)
 _KEY = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
 
 

@@ -1,11 +1,5 @@
 """With TLS, who has no certificate of the cluster's authority does not even get an answer."""
 
-# The shell of a machine was there before the switch, so it is told.
-TLS = (
-    f"RAY_USE_TLS=1 RAY_TLS_SERVER_CERT={SECRETS}/node.pem RAY_TLS_SERVER_KEY={SECRETS}/node.key "
-    f"RAY_TLS_CA_CERT={SECRETS}/ca.pem"
-)
-
 for machine in (head, worker):
     machine.start()
 hand_out_token(head, worker)
