@@ -41,6 +41,7 @@ check: $(VENV)/.tested
 	cd python && ../$(BIN)/mypy
 	cd pkgs/ray-node && ../../$(BIN)/mypy --config-file ../../python/pyproject.toml .
 	cd tests && ../$(BIN)/mypy --config-file ../python/pyproject.toml containers nix.py write_snapshots.py
+	cd tests && MYPYPATH=benchmarks:../python/src ../$(BIN)/mypy --config-file ../python/pyproject.toml benchmarks/*.py
 
 format: $(VENV)/.tested
 	$(BIN)/ruff check --fix

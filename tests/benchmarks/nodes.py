@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import statistics
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TESTS))
+
+from unit import Unit  # noqa: E402
 
 from containers import requirements, snapshot  # noqa: E402
 from containers.log import Log  # noqa: E402
@@ -38,44 +38,6 @@ while not (all(is_serving(a, 5.0) for a in health) and all(map(_accepts, doors))
     assert time.monotonic() < deadline, "not ready within two minutes"
     time.sleep(0.05)
 """
-
-
-@dataclass(frozen=True)
-class Unit:
-    """What a rendered unit says: its name, its environment, the supervisor's arguments and Ray's."""
-
-    name: str
-    environment: dict[str, str]
-    supervisor: list[str]
-    command: list[str]
-
-    @classmethod
-    def read(cls, path: Path, token: str) -> Unit:
-        """Parse a unit of tests/nodes; the credential's path becomes that of the token's file."""
-        lines = path.read_text().splitlines()
-        environment = dict(
-            shlex.split(line.partition("=")[2])[0].split("=", 1) for line in lines if line.startswith("Environment=")
-        )
-        environment["RAY_AUTH_TOKEN_PATH"] = token
-        (arguments,) = (shlex.split(line.partition("=")[2]) for line in lines if line.startswith("ExecStart="))
-        middle = arguments.index("--")
-        return cls(path.stem, environment, arguments[:middle], arguments[middle + 1 :])
-
-    def addresses(self, option: str) -> str:
-        """The values of an option of the supervisor, such as door, separated by commas."""
-        return ",".join(a.partition("=")[2] for a in self.supervisor if a.startswith(f"--{option}="))
-
-    def bare(self) -> str:
-        """The command that runs Ray alone, as a unit of its own so that its processes can be counted and ended."""
-        properties = ["KillMode=mixed", "TasksMax=infinity", "LimitNOFILE=524288", "WorkingDirectory=/var/lib/ray"]
-        return shlex.join(
-            [
-                *("systemd-run", "--quiet", "--unit=bare", "--uid=ray", "--gid=ray", "--collect"),
-                *(f"--property={each}" for each in properties),
-                *(f"--setenv={name}={value}" for name, value in self.environment.items()),
-                *self.command,
-            ]
-        )
 
 
 def seconds(machine: Machine, command: str) -> float:

@@ -204,11 +204,6 @@ def start_run(machine, name, options="", environment="RAY_ADDRESS=auto"):
     start_unit(machine, f"run-{name}", command, environment)
 
 
-def run_state(machine, name):
-    """What systemd says of a run."""
-    return unit_state(machine, f"run-{name}")
-
-
 def committed(machine, name):
     """Records that a run has committed."""
     status, text = machine.execute(f"cat {RUNS}/{name}/.run/progress.json 2> /dev/null")
