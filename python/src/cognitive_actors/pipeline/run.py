@@ -165,7 +165,8 @@ class _Attempt:
             Shards(self.model, request.settings, count, device=request.device, snapshot=area.state()) as self.shards,
         ):
             self._report()
-            self.last_commit = time.monotonic()
+            # The first chunk is committed at once: an attempt that is cut short soon has got somewhere.
+            self.last_commit = time.monotonic() - request.commit_seconds
             for batch in read_stimuli(request.paths, self.model, chunk=request.chunk, skip=area.committed.position):
                 self._send(batch, commit=time.monotonic() - self.last_commit >= request.commit_seconds)
                 if len(self.under_way) > AHEAD:
