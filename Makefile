@@ -29,8 +29,10 @@ run: $(VENV)/.installed
 test: check
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-python test-cluster
 
+# A process can be connected to one Ray only, and each of the two connects to its own.
 test-python: $(VENV)/.tested
-	$(BIN)/python -m pytest python pkgs
+	$(BIN)/python -m pytest python
+	$(BIN)/python -m pytest pkgs
 
 test-cluster: $(VENV)/.tested
 	$(BIN)/python -m pytest tests
