@@ -5,19 +5,26 @@ let
   machines = import ./machines;
   render = import ./render.nix { inherit lib; };
 
+  # An instance of nixpkgs is the larger part of evaluating a machine. All take this one, but for
+  # the machine that configures its own.
+  oneNixpkgs = name: {
+    nixpkgs.pkgs = lib.mkIf (name != "gpu-worker") nixpkgs.legacyPackages.x86_64-linux;
+  };
+
   configurationOf =
-    module:
+    name: module:
     (lib.nixosSystem {
       modules = [
         self.nixosModules.ray
         module
+        (oneNixpkgs name)
       ];
     }).config;
 
   snapshotsOf =
     name: module:
     let
-      config = configurationOf module;
+      config = configurationOf name module;
     in
     {
       ${name} = render config;

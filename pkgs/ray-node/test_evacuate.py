@@ -66,6 +66,8 @@ class Cluster:
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    # Workers cannot import this module: it is on the path of pytest only.
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     with tempfile.TemporaryDirectory(prefix="ev", ignore_cleanup_errors=True) as directory:
         made = Cluster(Path(directory))
         yield made

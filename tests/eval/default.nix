@@ -14,7 +14,11 @@ let
       modules = [
         self.nixosModules.ray
         ../../hosts/machine.nix
-        { networking.hostName = "machine"; }
+        {
+          networking.hostName = "machine";
+          # One for all: an instance of nixpkgs is the larger part of evaluating a machine.
+          nixpkgs.pkgs = pkgs;
+        }
       ]
       ++ modules;
     }).config;

@@ -33,7 +33,8 @@ in
   without-storage-workers-join-anew = {
     expr = {
       head = (headUnitWith forgetful).environment ? RAY_gcs_storage;
-      worker = forgotten.systemd.services.ray-worker.environment.RAY_raylet_liveness_self_check_interval_ms;
+      worker =
+        forgotten.systemd.services.ray-worker.environment.RAY_raylet_liveness_self_check_interval_ms;
       drivers = forgotten.environment.variables ? ${timeout};
     };
     expected = {

@@ -3,7 +3,6 @@
   imports = [
     ../../hosts/worker.nix
     ./forgetful.nix
-    ./redis.nix
     ./tls.nix
   ];
 

@@ -3,7 +3,6 @@
 {
   imports = [
     ../../hosts/worker.nix
-    ./forgetful.nix
     ./tls.nix
   ];
   networking.hostName = "worker2";

@@ -1,5 +1,6 @@
 # The scenarios as NixOS VM tests: { NAME = test; }. Machines are evaluated once for all scenarios
-# that share them, since each is a whole NixOS; which of them start is the scenario's affair.
+# that share them, since each is a whole NixOS; which of them start is the scenario's affair. For the
+# same reason they share one nixpkgs.
 {
   self,
   nixpkgs,
@@ -8,40 +9,35 @@
 }:
 let
   inherit (nixpkgs) lib;
-  # Not testers.runNixOSTest: it gives all machines one nixpkgs, and these bring configuration of
-  # their own.
+  # Not testers.runNixOSTest: it gives all machines a nixpkgs that they cannot configure, and one of
+  # these does.
   inherit (import (nixpkgs + "/nixos/lib") { inherit lib; }) runTest;
 
   driverFor =
-    name: nodes:
+    name: nodes: nixpkgsOf:
     (runTest {
       inherit name;
       hostPkgs = pkgs;
-      nodes = lib.genAttrs nodes (machine: {
+      nodes = lib.mapAttrs (_: machine: {
         imports = [
           self.nixosModules.ray
-          machines.${machine}
+          machine
           ./machine.nix
-          { nixpkgs.hostPlatform = lib.mkForce pkgs.stdenv.hostPlatform.system; }
+          {
+            nixpkgs = {
+              hostPlatform = lib.mkForce pkgs.stdenv.hostPlatform.system;
+            }
+            // nixpkgsOf;
+          }
         ];
-      });
+      }) nodes;
       # Each scenario brings its own.
       testScript = "";
     }).driver;
 
-  cluster = driverFor "ray-cluster" [
-    "head"
-    "worker"
-    "worker2"
-    "client"
-    "alone"
-    "outsider"
-  ];
+  cluster = driverFor "ray-cluster" (lib.removeAttrs machines [ "gpu-worker" ]) { inherit pkgs; };
   # By itself, so that only this one needs an unfree driver.
-  withGpus = driverFor "ray-gpus" [
-    "head"
-    "gpu-worker"
-  ];
+  withGpus = driverFor "ray-gpus" { inherit (import ../../hosts) head gpu-worker; } { };
 
   directory = ../scenarios;
   shared = builtins.readFile (directory + "/cluster.py");
