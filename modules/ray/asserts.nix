@@ -98,6 +98,13 @@ let
       string, to a file that is put there at run time:
       services.ray.${name} = "/run/secrets/…"; (see sops-nix or agenix).
     '';
+
+  badJobName =
+    name:
+    must false ''
+      "${name}" in services.ray.jobs cannot be the name of a unit. Write it with lower-case letters,
+      digits and dashes: services.ray.jobs.train-daily
+    '';
 in
 {
   config = mkIf cfg.enable {
@@ -193,6 +200,17 @@ in
         COGNITIVE_REDIS_PASSWORD_FILE).
       '')
     ]
+    ++ optionals (cfg.jobs != { }) [
+      (must (cfg.role == "head") ''
+        a ${cfg.role} runs no jobs. Move services.ray.jobs to the head of the cluster.
+      '')
+      (must (cfg.role != "head" || cfg.dashboard.enable) ''
+        services.ray.jobs needs the Jobs API. Write services.ray.dashboard.enable = true;
+      '')
+    ]
+    ++ map badJobName (
+      filter (name: builtins.match "[a-z0-9]([a-z0-9-]*[a-z0-9])?" name == null) (lib.attrNames cfg.jobs)
+    )
     ++ mapAttrsToList notInStore secrets
     ++ optionals (cfg.role != "client") (map noClash ourClashes);
 

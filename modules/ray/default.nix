@@ -15,6 +15,7 @@
     ./redis.nix
     ./cognition.nix
     ./gpu.nix
+    ./jobs.nix
     ./network.nix
   ];
 }

@@ -156,22 +156,48 @@ rec {
     )
     ++ cfg.extraFlags;
 
+  # Where the head's own programs reach its dashboard.
+  dashboardEndpoint =
+    cfg:
+    let
+      isWildcard = lib.elem cfg.dashboard.address [
+        "0.0.0.0"
+        "::"
+      ];
+    in
+    endpoint (if isWildcard then cfg.nodeAddress else cfg.dashboard.address) cfg.ports.dashboard;
+
+  # What the unit of a job is told of it.
+  jobArguments =
+    cfg: name: job:
+    let
+      flag = option: value: optional (value != null) "--${option}=${toString value}";
+      json = option: value: optional (value != { }) "--${option}=${builtins.toJSON value}";
+    in
+    [
+      "--address=http://${dashboardEndpoint cfg}"
+      "--name=${name}"
+    ]
+    ++ json "runtime-env" job.runtimeEnv
+    ++ flag "cpus" job.resources.cpus
+    ++ flag "gpus" job.resources.gpus
+    ++ flag "memory" job.resources.memory
+    ++ json "resources" job.resources.custom
+    ++ flag "retries" job.retries
+    ++ flag "timeout" job.timeout
+    ++ flag "history" job.history
+    ++ optional (job.schedule != null) "--each-time"
+    ++ [
+      "--"
+      job.entrypoint
+    ];
+
   # What the supervisor is told of the node that it runs.
   supervisorArguments =
     cfg:
     let
       here = endpoint cfg.nodeAddress;
       isHead = cfg.role == "head";
-      dashboardHost =
-        if
-          lib.elem cfg.dashboard.address [
-            "0.0.0.0"
-            "::"
-          ]
-        then
-          cfg.nodeAddress
-        else
-          cfg.dashboard.address;
     in
     optional (!isHead) "--wait-for=${endpoint cfg.headAddress cfg.ports.gcs}"
     ++ optional isHead "--health=${here cfg.ports.gcs}"
@@ -182,7 +208,7 @@ rec {
       "--door=${here cfg.ports.runtimeEnvAgent}"
     ]
     ++ optional isHead "--door=${here cfg.ports.client}"
-    ++ optional (isHead && cfg.dashboard.enable) "--door=${endpoint dashboardHost cfg.ports.dashboard}"
+    ++ optional (isHead && cfg.dashboard.enable) "--door=${dashboardEndpoint cfg}"
     ++ optional (
       cfg.resources.gpus != null && cfg.resources.gpus > 0
     ) "--gpus=${toString cfg.resources.gpus}"

@@ -33,6 +33,7 @@ in
   imports = [
     ./options-cognition.nix
     ./options-fault-tolerance.nix
+    ./options-jobs.nix
   ];
 
   options.services.ray = {

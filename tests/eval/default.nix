@@ -74,6 +74,7 @@ let
     "flake"
     "gpu"
     "guide"
+    "jobs"
     "storage"
     "storage-assertions"
     "unit"

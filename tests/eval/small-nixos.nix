@@ -43,6 +43,7 @@ in
       type = types.attrsOf types.raw;
       default = { };
     };
+    systemd.timers = room { };
     systemd.tmpfiles = room { };
     users = room { };
   };

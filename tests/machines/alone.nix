@@ -8,6 +8,23 @@
   };
   services.ray.enable = true;
 
+  specialisation.jobs.configuration.services.ray.jobs = {
+    once.entrypoint = "echo hello from $(python3 -c 'import ray; print(ray.__version__)')";
+    # It runs again when it is another one.
+    again = {
+      entrypoint = "test -e $MARK || (touch $MARK; exit 7)";
+      runtimeEnv.env_vars.MARK = "/var/lib/ray/again";
+      retries = 1;
+      timeout = 300;
+    };
+    fails.entrypoint = "exit 3";
+    waits.entrypoint = "sleep 1000";
+    often = {
+      entrypoint = "date >> /var/lib/ray/often";
+      schedule = "*:*:0/15";
+      history = 2;
+    };
+  };
   specialisation.checkpoints.configuration.services.ray.cognition.checkpointDirectory =
     "/srv/checkpoints";
 }
