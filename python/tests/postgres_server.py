@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
 
 
 def _program(name: str) -> str:
@@ -93,3 +94,13 @@ def postgres_server() -> Iterator[PostgresServer]:
             server.kill()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def emptied(server: PostgresServer) -> str:
+    """The URL of a server, without the tables of an earlier test."""
+    engine = create_engine(server.url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.begin() as connection:
+        for table in ("schema", "tasks", "edges", "leaders"):
+            connection.execute(text(f"DROP TABLE IF EXISTS dispatch_{table}"))
+    engine.dispose()
+    return server.url

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from postgres_server import PostgresServer, postgres_server
-from sqlalchemy import create_engine, text
+from postgres_server import PostgresServer, emptied, postgres_server
 
 from cognitive_actors.dispatch import Owner, SqlTaskStore, TaskStore
 
@@ -19,16 +18,6 @@ def postgres() -> Iterator[PostgresServer]:
     """A server that tests share; each empties it."""
     with postgres_server() as server:
         yield server
-
-
-def emptied(server: PostgresServer) -> str:
-    """The URL of a server, without the tables of an earlier test."""
-    engine = create_engine(server.url.replace("postgresql:", "postgresql+psycopg:"))
-    with engine.begin() as connection:
-        for table in ("schema", "tasks", "edges", "leaders"):
-            connection.execute(text(f"DROP TABLE IF EXISTS dispatch_{table}"))
-    engine.dispose()
-    return server.url
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -13,6 +13,10 @@ from .schema import edges, tasks
 from .settling import settle
 from .task import NewTask
 
+#: Seconds between the times from which two tasks of one batch may be claimed, so that they keep their order. It takes
+#: longer to add them. A choice.
+_APART = 1e-6
+
 #: Tasks with their payloads as JSON.
 Checked = Sequence[tuple[NewTask, str]]
 
@@ -22,10 +26,14 @@ def add(connection: Connection, now: float, checked: Checked) -> list[str]:
 
     Raises TaskError for a task that is to wait for one that is not known, or a graph under the key of another.
     """
-    insert_new(connection, tasks, [_row(task, payload, now) for task, payload in checked])
+    rows = [_row(task, payload, now + _APART * n) for n, (task, payload) in enumerate(checked)]
+    # All in one order, so that of two that add the same keys or nodes one waits for the other, and not each for each.
+    insert_new(
+        connection, tasks, sorted(rows, key=lambda row: (row["key"] or "", row["graph"] or "", row["node"] or ""))
+    )
     given = [task for task, _ in checked]
     ids = _ids(connection, given)
-    _check_graphs(connection, given)
+    _check_graphs(connection, given, ids)
     # A task that was there before keeps what it waits for.
     waiting = [task for task in given if task.after and ids[task.id] == task.id]
     wanted = [
@@ -64,10 +72,11 @@ def _ids(connection: Connection, given: Sequence[NewTask]) -> dict[str, str]:
     """The id that each task has in the store, by the one that it was given."""
     keys: dict[str, str] = {}
     for part in parts({task.key for task in given if task.key is not None}):
-        keys |= dict(connection.execute(select(tasks.c.key, tasks.c.id).where(tasks.c.key.in_(part))).tuples())
+        found = connection.execute(select(tasks.c.key, tasks.c.id).where(tasks.c.key.in_(part)))
+        keys |= {key: i for key, i in found}
     nodes: dict[tuple[str, str], str] = {}
     for graph in {task.graph for task in given if task.graph is not None}:
-        found = connection.execute(select(tasks.c.node, tasks.c.id).where(tasks.c.graph == graph)).tuples()
+        found = connection.execute(select(tasks.c.node, tasks.c.id).where(tasks.c.graph == graph))
         nodes |= {(graph, node): i for node, i in found}
     ids = {}
     for task in given:
@@ -77,11 +86,14 @@ def _ids(connection: Connection, given: Sequence[NewTask]) -> dict[str, str]:
     return ids
 
 
-def _check_graphs(connection: Connection, given: Sequence[NewTask]) -> None:
+def _check_graphs(connection: Connection, given: Sequence[NewTask], ids: dict[str, str]) -> None:
     for graph in {task.graph for task in given if task.graph is not None}:
         wanted = {(task.node, task.kind) for task in given if task.graph == graph}
         there = select(tasks.c.node, tasks.c.kind).where(tasks.c.graph == graph)
         differing = wanted ^ {(node, kind) for node, kind in connection.execute(there)}
+        # All were added just now, or none.
+        new = {(task.node, task.kind) for task in given if task.graph == graph and ids[task.id] == task.id}
+        differing |= new if new != wanted else set()
         if differing:
             shown = ", ".join(sorted(repr(node) for node, _ in differing)[:5])
             raise TaskError(

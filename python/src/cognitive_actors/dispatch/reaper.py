@@ -28,9 +28,9 @@ class Reaper:
     """Calls ``reap`` of a store every few seconds, for as long as it leads.
 
     tasks: their store, or its place as :func:`cognitive_actors.dispatch.open_store` takes it; every: seconds between
-    two looks; lead: seconds after which another takes over from one that died, three times ``every`` if left out; forget:
-    seconds after which tasks that were done or cancelled are removed, never if left out; ledger: the name of the
-    ledger, where the place is a path. Raises ValueError for a number out of its range.
+    two looks; lead: seconds after which another takes over from one that died, three times ``every`` if left out;
+    forget: seconds after which tasks that were done or cancelled are removed, never if left out; ledger: the name of
+    the ledger, where the place is a path. Raises ValueError for a number out of its range.
     """
 
     def __init__(

@@ -6,7 +6,7 @@ import json
 import secrets
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 from sqlalchemy import func, select
 
@@ -63,14 +63,14 @@ class SqlTaskStore(TaskStore):
         statement = select(tasks.c.state, func.count()).group_by(tasks.c.state)
         if kind is not None:
             statement = statement.where(tasks.c.kind == kind)
-        found = self._db.read(lambda c: c.execute(statement).tuples().all())
+        found = self._db.read(lambda c: c.execute(statement).all())
         numbers: dict[str, int] = {state: number for state, number in found}
         return {state: numbers.get(state, 0) for state in STATES}
 
     def results_of(self, graph: str) -> dict[str, Any]:
         columns = select(tasks.c.node, tasks.c.result).where(tasks.c.graph == graph, tasks.c.state == "done")
-        rows = self._db.read(lambda c: c.execute(columns).tuples().all())
-        return {cast("str", node): json.loads(cast("str", result)) for node, result in rows}
+        rows = self._db.read(lambda c: c.execute(columns).all())
+        return {node: json.loads(result) for node, result in rows}
 
     def forget(self, older_than: float, limit: int = 10_000) -> int:
         if not older_than >= 0 or limit < 1:
