@@ -29,9 +29,14 @@ def answer(reference: Any, seconds: float = 90.0) -> Any:
     return ray.get(reference, timeout=seconds)
 
 
+def make(kind: Any, *arguments: Any, **options: Any) -> Any:
+    """An actor that finds the handlers and needs no CPU of its own. It may still be starting."""
+    return kind.options(num_cpus=0, runtime_env=SURROUNDINGS).remote(*arguments, **options)
+
+
 def start(kind: Any, *arguments: Any, **options: Any) -> Any:
-    """An actor that finds the handlers and needs no CPU of its own."""
-    actor = kind.options(num_cpus=0, runtime_env=SURROUNDINGS).remote(*arguments, **options)
+    """The same, when it works."""
+    actor = make(kind, *arguments, **options)
     answer(actor.ready.remote())
     return actor
 

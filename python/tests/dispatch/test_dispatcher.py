@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from postgres_server import PostgresServer, emptied
 from cognitive_actors.dispatch import (
     NewTask,
     Node,
+    Owner,
     QueueDispatcher,
     Reaper,
     Retries,
@@ -23,6 +25,7 @@ from cognitive_actors.dispatch import (
     graph_state,
     open_store,
 )
+from cognitive_actors.dispatch.handlers import load_handlers
 from cognitive_actors.dispatch.work import Pace
 
 pytestmark = pytest.mark.usefixtures("embedded_ray")
@@ -168,37 +171,34 @@ def test_a_reaper_that_is_killed_is_followed_by_another(tasks: TaskStore, place:
         first = until(leading, "leadership")[0]
         other = next(r for r in reapers if r is not first)
         tasks.enqueue([NewTask("none", retries=OFTEN)])
-        tasks.claim(owner_of("a"), ["none"], 1, 0.001)
+        tasks.claim(Owner("a", "1"), ["none"], 1, 0.001)
         until(lambda: tasks.counts()["queued"] == 1, "the reaping")
         assert answer(first.status.remote())["requeued"] == 1 and answer(other.status.remote())["requeued"] == 0
         # For good, so that it is the other that follows, and not the same one again.
         ray.kill(first)
-        until(lambda: tasks.claim(owner_of("a"), ["none"], 1, 0.001), "the pause after the first attempt")
+        until(lambda: tasks.claim(Owner("a", "1"), ["none"], 1, 0.001), "the pause after the first attempt")
         until(lambda: answer(other.status.remote())["requeued"] == 1, "the reaping by the other")
         assert answer(other.stop.remote()) is True and tasks.lead("reaper", "next", 1.0)
 
 
-def owner_of(name: str) -> Any:
-    from cognitive_actors.dispatch import Owner
-
-    return Owner(name, "1")
+def has_done(store: TaskStore, count: int) -> bool:
+    return store.counts()["done"] == count
 
 
 def test_a_killed_reaper_and_ledger_go_on(tmp_path: Path, name: str) -> None:
-    tasks = open_store(tmp_path / "tasks.db", name=name)
-    reaper, actor = start(Reaper, str(tmp_path / "tasks.db"), 0.1, 1.0, ledger=name), None
-    with ended(reaper):
-        actor = dispatcher(str(tmp_path / "tasks.db"), name)
-        with ended(actor):
-            for turn in range(2):
-                tasks.enqueue([NewTask("square", n) for n in range(30)])
-                kill(tasks._actor)  # type: ignore[attr-defined]
-                pid = kill(reaper)
-                until(lambda turn=turn: tasks.counts()["done"] == 30 * (turn + 1), "the work")
-                assert process_of(reaper) != pid
-                tasks.enqueue([NewTask("none", turn, retries=OFTEN)])
-                until(lambda: tasks.claim(owner_of("a"), ["none"], 1, 0.001), "the claim")
-                until(lambda: tasks.counts("none")["leased"] == 0, "the reaping")
+    place = str(tmp_path / "tasks.db")
+    tasks = open_store(place, name=name)
+    reaper, actor = start(Reaper, place, 0.1, 1.0, ledger=name), dispatcher(place, name)
+    with ended(reaper, actor):
+        for turn in (1, 2):
+            tasks.enqueue([NewTask("square", n) for n in range(30)])
+            kill(tasks._actor)  # type: ignore[attr-defined]
+            pid = kill(reaper)
+            until(partial(has_done, tasks, 30 * turn), "the work")
+            assert process_of(reaper) != pid
+            tasks.enqueue([NewTask("none", turn, retries=OFTEN)])
+            until(lambda: tasks.claim(Owner("a", "1"), ["none"], 1, 0.001), "the claim")
+            until(lambda: tasks.counts("none")["leased"] == 0, "the reaping")
     end_ledger(tasks)
 
 
@@ -236,8 +236,6 @@ def test_a_store_that_is_away_is_waited_for(postgres: PostgresServer, name: str)
     ],
 )
 def test_handlers_that_are_none_are_refused(handlers: dict[str, str], said: str) -> None:
-    from cognitive_actors.dispatch.handlers import load_handlers
-
     with pytest.raises(ValueError) as refused:
         load_handlers(handlers)
     assert said in str(refused.value)

@@ -40,7 +40,7 @@ def ledger(tmp_path: Path, name: str) -> Iterator[TaskStore]:
     end_ledger(store)
 
 
-@ray.remote(num_cpus=0)
+@ray.remote(num_cpus=0)  # type: ignore[untyped-decorator]
 def enqueue_there(store: TaskStore, number: int) -> list[str]:
     return store.enqueue([NewTask("x", [number, k], key=f"key {k}") for k in range(20)])
 

@@ -100,7 +100,7 @@ def test_what_is_refused_adds_nothing(store: TaskStore, owner: Owner) -> None:
         ((["x"], 1, float("nan")), "the lease is nan s"),
     ):
         with pytest.raises(TaskError, match=said):
-            store.claim(owner, *arguments)  # type: ignore[arg-type]
+            store.claim(owner, *arguments)
 
 
 def test_a_lease_that_ran_out_is_given_to_another_and_the_first_is_not_heard(store: TaskStore, owner: Owner) -> None:
