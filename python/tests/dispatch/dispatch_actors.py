@@ -55,7 +55,7 @@ def ended(*actors: Any) -> Iterator[None]:
 def end_ledger(store: TaskStore) -> None:
     """End the ledger of a store, if it has one."""
     if isinstance(store, LedgerStore):
-        with ended(store._actor):
+        with ended(store.ledger):
             pass
 
 

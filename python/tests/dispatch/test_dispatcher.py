@@ -192,7 +192,7 @@ def test_a_killed_reaper_and_ledger_go_on(tmp_path: Path, name: str) -> None:
     with ended(reaper, actor):
         for turn in (1, 2):
             tasks.enqueue([NewTask("square", n) for n in range(30)])
-            kill(tasks._actor)  # type: ignore[attr-defined]
+            kill(tasks.ledger)  # type: ignore[attr-defined]
             pid = kill(reaper)
             until(partial(has_done, tasks, 30 * turn), "the work")
             assert process_of(reaper) != pid

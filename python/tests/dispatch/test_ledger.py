@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import ray
-from dispatch_actors import answer, end_ledger, kill, process_of
+from dispatch_actors import answer, end_ledger, kill, process_of, until
 
 from cognitive_actors.dispatch import (
     LedgerStore,
@@ -21,6 +21,7 @@ from cognitive_actors.dispatch import (
     TaskError,
     TaskStore,
     TaskStoreError,
+    TasksUnavailable,
     open_store,
 )
 
@@ -80,7 +81,7 @@ def test_everything_goes_through_it(ledger: TaskStore, name: str, monkeypatch: p
 
 
 def test_nothing_is_lost_with_its_process(ledger: TaskStore) -> None:
-    actor = ledger._actor  # type: ignore[attr-defined]
+    actor = ledger.ledger  # type: ignore[attr-defined]
     owner, ids = Owner("a", "1"), []
     with ThreadPoolExecutor(4) as threads:
         for turn in range(3):
@@ -100,9 +101,24 @@ def test_nothing_is_lost_with_its_process(ledger: TaskStore) -> None:
     assert all(ledger.result(c.id) == c.payload for c in claims[::100])
 
 
+def test_one_that_was_ended_is_started_again_by_who_needs_it(ledger: TaskStore) -> None:
+    (i,) = ledger.enqueue([NewTask("x", 1)])
+    actor = ledger.ledger  # type: ignore[attr-defined]
+    ray.kill(actor)
+
+    def found() -> object:
+        try:
+            return ledger.get(i)
+        except TasksUnavailable:
+            return None
+
+    assert until(found, "another ledger").payload == 1
+    assert ledger.ledger != actor and ledger.counts()["queued"] == 1  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_change_whose_answer_was_lost_is_made_once(ledger: TaskStore, when: str) -> None:
-    actor = ledger._actor  # type: ignore[attr-defined]
+    actor = ledger.ledger  # type: ignore[attr-defined]
     ledger.enqueue([NewTask("x", n) for n in range(3)])
 
     def die_at_next(self: object, when: str) -> None:

@@ -125,7 +125,7 @@ def under_fire(
     outcome, effects, name = Outcome(tasks), folder / "effects", f"under-fire-{random.randrange(10**12)}"
     effects.touch()
     store = open_store(place, name=name)
-    ledger = getattr(store, "_actor", None)
+    ledger = getattr(store, "ledger", None)
     ids: list[str] = []
     begun = time.monotonic()
     for first in range(0, tasks, _ENQUEUED):

@@ -59,9 +59,37 @@ class TaskLedger:
 class LedgerStore(TaskStore):
     """The tasks of a ledger, from any process of its cluster. It can be given to other actors."""
 
-    def __init__(self, actor: Any, where: str, answer: float = ANSWER) -> None:
-        """actor: a handle of the TaskLedger; answer: seconds to wait for it."""
-        self._actor, self.where, self._answer = actor, where, answer
+    def __init__(self, path: str, namespace: str, name: str, answer: float = ANSWER) -> None:
+        """path: of the SQLite file; namespace and name: of the ledger's actor; answer: seconds to wait for it."""
+        self.where, self._namespace, self._name, self._answer = path, namespace, name, answer
+        self._actor: Any = None
+
+    @property
+    def ledger(self) -> Any:
+        """The actor that has the file; one that was ended is started again.
+
+        Raises TaskStoreError where the one of this name has another file, TasksUnavailable where it does not answer.
+        """
+        if self._actor is None:
+            actor = _started(self.where, self._namespace, self._name)
+            place = _answer(actor.place.remote(), self.where, self._answer)
+            if place != self.where:
+                raise TaskStoreError(
+                    f"the ledger {self._name!r} keeps its tasks in {place}, not in {self.where}; write that path, or"
+                    " another name for this"
+                )
+            self._actor = actor
+        return self._actor
+
+    def check(self) -> None:
+        """Raise what is wrong with the file: TaskStoreError where it is damaged or something else."""
+        try:
+            _answer(self.ledger.check.remote(), self.where, self._answer)
+        except TaskStoreError:
+            # It is of no use, and would keep its name from the next.
+            if self._actor is not None:
+                ray.kill(self._actor)
+            raise
 
     def abandon(self, owner: Owner) -> int:
         return cast("int", self._ask("abandon", owner))
@@ -121,7 +149,13 @@ class LedgerStore(TaskStore):
         return cast("list[Task]", self._ask("_find", state, kind, graph, limit))
 
     def _ask(self, method: str, *arguments: Any) -> Any:
-        return _answer(self._actor.call.remote(method, *arguments), self.where, self._answer)
+        ledger = self.ledger
+        try:
+            return _answer(ledger.call.remote(method, *arguments), self.where, self._answer)
+        except TasksUnavailable:
+            # Perhaps it was ended, and another one is to be found under its name.
+            self._actor = None
+            raise
 
 
 def open_store(place: str | Path | None = None, namespace: str | None = None, name: str = LEDGER) -> TaskStore:
@@ -144,26 +178,9 @@ def open_store(place: str | Path | None = None, namespace: str | None = None, na
     namespace = namespace or get_ray_namespace()
     if place is None:
         return _found(namespace, name)
-    path = sqlite_path(place)
-    actor = TaskLedger.options(  # type: ignore[attr-defined]
-        name=name,
-        namespace=namespace,
-        lifetime="detached",
-        get_if_exists=True,
-        resources={"node:__internal_head__": 0.001},
-    ).remote(path)
-    where = _answer(actor.place.remote(), path, ANSWER)
-    if where != path:
-        raise TaskStoreError(
-            f"the ledger {name!r} keeps its tasks in {where}, not in {path}; write that path, or another name for this"
-        )
-    try:
-        _answer(actor.check.remote(), path, ANSWER)
-    except TaskStoreError:
-        # It is of no use, and would keep its name from the next.
-        ray.kill(actor)
-        raise
-    return LedgerStore(actor, path)
+    store = LedgerStore(sqlite_path(place), namespace, name)
+    store.check()
+    return store
 
 
 def _found(namespace: str, name: str) -> TaskStore:
@@ -174,7 +191,23 @@ def _found(namespace: str, name: str) -> TaskStore:
             f"no place of tasks is named, and there is no ledger {name!r} in namespace {namespace!r}; write a path or"
             f" postgresql://..., or set {TASKS}"
         ) from None
-    return LedgerStore(actor, _answer(actor.place.remote(), f"the ledger {name!r}", ANSWER))
+    return LedgerStore(_answer(actor.place.remote(), f"the ledger {name!r}", ANSWER), namespace, name)
+
+
+def _started(path: str, namespace: str, name: str) -> Any:
+    """The ledger of a name. It is started where there is none."""
+    try:
+        return TaskLedger.options(  # type: ignore[attr-defined]
+            name=name,
+            namespace=namespace,
+            lifetime="detached",
+            get_if_exists=True,
+            resources={"node:__internal_head__": 0.001},
+        ).remote(path)
+    except (RayError, OSError, RuntimeError) as error:
+        raise TasksUnavailable(
+            f"{path}: its ledger cannot be started: {error}; check that the head node is up"
+        ) from None
 
 
 def _answer(reference: Any, where: str, seconds: float) -> Any:
@@ -186,7 +219,7 @@ def _answer(reference: Any, where: str, seconds: float) -> Any:
             f"{where}: its ledger did not answer within {seconds:g} s; check that the head node is up"
         ) from None
     except RayActorError as error:
-        raise TasksUnavailable(f"{where}: its ledger is gone: {error}; open the store again") from None
+        raise TasksUnavailable(f"{where}: its ledger has ended: {error}; try again") from None
     except RayError as error:
         cause = getattr(error, "cause", None)
         if isinstance(cause, ValueError | TaskStoreError | TasksUnavailable):

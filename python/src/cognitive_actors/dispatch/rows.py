@@ -45,13 +45,13 @@ def update_rows(connection: Connection, changes: Sequence[dict[str, Any]]) -> No
 
 
 def locked(connection: Connection, ids: Iterable[str]) -> dict[str, Row[Any]]:
-    """The tasks there are of some ids, which no other transaction changes until this one ends."""
-    found: dict[str, Row[Any]] = {}
+    """The tasks there are of some ids, in their order, which no other transaction changes until this one ends."""
+    wanted, found = list(dict.fromkeys(ids)), dict[str, Row[Any]]()
     # All in one order, so that transactions seldom wait for each other in a circle.
-    for part in parts(sorted(set(ids))):
+    for part in parts(sorted(wanted)):
         statement = select(tasks).where(tasks.c.id.in_(part)).order_by(tasks.c.id).with_for_update()
         found |= {row.id: row for row in connection.execute(statement)}
-    return found
+    return {i: found[i] for i in wanted if i in found}
 
 
 def held(connection: Connection, claims: Collection[Claim]) -> dict[str, Row[Any]]:
