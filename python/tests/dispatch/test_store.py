@@ -302,3 +302,28 @@ def test_two_that_end_what_a_task_waits_for_at_the_same_time_wake_it(place: str)
         assert len(stores[0].claim(owners[0], ["y"], 100, LONG)) == 20
     for store in stores:
         store.close()
+
+
+def test_one_that_ends_while_another_is_told_to_wait_for_it_wakes_it(place: str) -> None:
+    stores, owner = [SqlTaskStore(place) for _ in range(2)], Owner("a", "1")
+    barrier = threading.Barrier(2)
+    stores[0].enqueue([NewTask("x") for _ in range(40)])
+    claims = stores[0].claim(owner, ["x"], 40, LONG)
+
+    def end() -> None:
+        for c in claims:
+            barrier.wait()
+            stores[0].complete([(c, 1)])
+
+    def follow() -> None:
+        for c in claims:
+            barrier.wait()
+            stores[1].enqueue([NewTask("y", after=(c.id,))])
+
+    with ThreadPoolExecutor(2) as threads:
+        for future in [threads.submit(end), threads.submit(follow)]:
+            future.result()
+    followers = stores[0].claim(owner, ["y"], 100, LONG)
+    assert len(followers) == 40 and all(list(c.results.values()) == [1] for c in followers)
+    for store in stores:
+        store.close()

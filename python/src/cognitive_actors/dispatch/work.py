@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -30,8 +30,8 @@ class Pace:
 
     concurrency: handlers that run at once, each in a thread; batch: tasks it holds at most, those that wait for a
     thread included; lease: seconds for which it holds them unless it says that it is alive, which it does three times
-    as often; idle: seconds between two looks at an empty queue, at most; linger: seconds that a result may wait for
-    others to be recorded with. Raises ValueError for a number out of its range.
+    as often; idle: seconds between two looks at a queue that is empty or a store that is away, at most; linger: seconds
+    that a result may wait for others to be recorded with. Raises ValueError for a number out of its range.
     """
 
     concurrency: int = 1
@@ -116,7 +116,7 @@ class Work:
             }
 
     def _run(self) -> None:
-        away = Pauses(0.1, 5.0)
+        away = Pauses(0.1, self._pace.idle)
         while not self._stopping.is_set():
             try:
                 self._turn(self._ready_store())
@@ -189,20 +189,23 @@ class Work:
 
     def _say_endings(self, store: TaskStore) -> None:
         with self._change:
-            endings = list(self._ended)
-        done = [(ending.claim, ending.result) for ending in endings if ending.error is None]
-        failed = [(ending.claim, ending.error) for ending in endings if ending.error is not None]
-        recorded, states = store.complete(done), store.fail(failed)
+            done = [ending for ending in self._ended if ending.error is None]
+            failed = [ending for ending in self._ended if ending.error is not None]
+        if done:
+            self._said(done, "done", store.complete([(ending.claim, ending.result) for ending in done]))
+        if failed:
+            self._said(failed, "failed", store.fail([(ending.claim, str(ending.error)) for ending in failed]))
+
+    def _said(self, endings: list[_Ending], count: str, heard: Collection[str]) -> None:
         with self._change:
-            # What ended meanwhile has been added behind these.
-            del self._ended[: len(endings)]
+            said = {id(ending) for ending in endings}
+            self._ended = [ending for ending in self._ended if id(ending) not in said]
             for claim in (ending.claim for ending in endings):
                 # It is another claim where this one was lost, and its task came back here.
                 if claim.id in self._held and self._held[claim.id][0] is claim:
                     del self._held[claim.id]
-            self._counts["done"] += len(recorded)
-            self._counts["failed"] += len(states)
-            self._counts["lost"] += len(endings) - len(recorded) - len(states)
+            self._counts[count] += len(heard)
+            self._counts["lost"] += len(endings) - len(heard)
 
     def _keep_leases(self) -> None:
         away = Pauses(0.1, self._pace.lease / 10)
