@@ -24,7 +24,6 @@ _CONNECT, _LOCKED = 5, 30
 _REPEATS = 20
 #: serialization_failure and deadlock_detected.
 _IN_THE_WAY = ("40001", "40P01")
-_SQLITE_HEADER = b"SQLite format 3\0"
 _DAMAGED = ("malformed", "not a database", "corrupt")
 
 R = TypeVar("R")
@@ -151,7 +150,10 @@ def _sqlite(url: URL, synchronous: str) -> Engine:
     if synchronous not in ("FULL", "EXTRA", "NORMAL", "OFF"):
         raise ValueError(f"synchronous is {synchronous!r}; write FULL, or NORMAL to lose the last tasks in a power cut")
     path = Path(str(url.database))
-    _check_header(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TasksUnavailable(f"{path}: {error.strerror or error}; write a path that can be written") from None
     # Not by a URL, in which a "?" of the path would begin options.
     engine = create_engine(
         "sqlite://",
@@ -175,21 +177,6 @@ def _sqlite(url: URL, synchronous: str) -> Engine:
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine
-
-
-def _check_header(path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("rb") as file:
-            header = file.read(len(_SQLITE_HEADER))
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise TasksUnavailable(
-            f"{path}: {error.strerror or error}; write a path that can be read and written"
-        ) from None
-    if header not in (b"", _SQLITE_HEADER):
-        raise TaskStoreError(f"{path} is damaged or no SQLite database; it was left as it is: write another path")
 
 
 def _postgresql(url: URL) -> Engine:
