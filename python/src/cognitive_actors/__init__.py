@@ -38,7 +38,8 @@ _PLACES = {
     "save_model": "files.models",
 }
 
-__all__ = sorted(_PLACES)
+# Without what needs a package that is not always there: cognitive-actors[dispatch].
+__all__ = sorted(name for name, place in _PLACES.items() if place != "dispatch")
 __version__ = "0.1.0"
 
 
@@ -49,4 +50,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return sorted([*_PLACES, "__version__"])

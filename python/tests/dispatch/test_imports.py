@@ -31,3 +31,21 @@ def test_what_a_task_is_needs_no_ray_and_no_database() -> None:
     code = f"import sys, {names}; print(sorted({{'ray', 'sqlalchemy', 'torch'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("missing", "code", "said"),
+    [
+        ("sqlalchemy", "open_store", "open_store needs SQLAlchemy; install cognitive-actors[dispatch]"),
+        (
+            "psycopg",
+            "open_store as o; o('postgresql://a@b/c')",
+            "client is missing; install cognitive-actors[postgres]",
+        ),
+        ("sqlalchemy", "*; sys.exit('all the others are there')", "all the others are there"),
+    ],
+)
+def test_a_package_that_is_missing_is_named(missing: str, code: str, said: str) -> None:
+    program = f"import sys; sys.modules[{missing!r}] = None; from cognitive_actors import {code}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert said in done.stderr
