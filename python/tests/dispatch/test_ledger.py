@@ -145,7 +145,7 @@ def test_a_change_whose_answer_was_lost_is_made_once(ledger: TaskStore, when: st
 
 def test_a_damaged_file_is_refused_and_the_next_may_have_the_name(tmp_path: Path, name: str) -> None:
     (tmp_path / "bad.db").write_text("dear diary")
-    with pytest.raises(TaskStoreError, match=r"bad\.db is damaged or no SQLite database; it was left as it is"):
+    with pytest.raises(TaskStoreError, match=r"bad\.db is damaged or no SQLite database: .*; it was left as it is"):
         open_store(tmp_path / "bad.db", name=name)
     assert (tmp_path / "bad.db").read_text() == "dear diary"
     SqlTaskStore(tmp_path / "good.db").close()
