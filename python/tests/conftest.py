@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -40,3 +41,40 @@ def embedded_ray() -> Iterator[None]:
     ensure_ray_initialized("local", num_cpus=2)
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Any]:
+    """A PostgreSQL server that tests share; each empties it."""
+    from postgres_server import postgres_server
+
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A place of durable tasks with none in it, in each kind of store."""
+    from postgres_server import emptied
+
+    if request.param == "sqlite":
+        return str(tmp_path / "tasks.db")
+    return emptied(request.getfixturevalue("postgres"))
+
+
+@pytest.fixture
+def store(place: str) -> Iterator[Any]:
+    """A store with no tasks, reached by this process itself."""
+    from cognitive_actors.dispatch import SqlTaskStore
+
+    opened = SqlTaskStore(place)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def owner() -> Any:
+    """Who claims tasks."""
+    from cognitive_actors.dispatch import Owner
+
+    return Owner("one", "1")
