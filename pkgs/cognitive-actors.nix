@@ -15,6 +15,10 @@
   hypothesis,
   psutil,
   redis,
+  sqlalchemy,
+  psycopg,
+  httpx,
+  postgresql,
 }:
 buildPythonPackage {
   pname = "cognitive-actors";
@@ -41,13 +45,23 @@ buildPythonPackage {
     typer
     rich
   ];
+  optional-dependencies = {
+    inherit (ray.optional-dependencies) serve;
+    dispatch = [ sqlalchemy ];
+    postgres = [ psycopg ];
+  };
   nativeCheckInputs = [
     pytestCheckHook
     hypothesis
     psutil
     redis
+    sqlalchemy
+    psycopg
+    httpx
+    postgresql
   ]
-  ++ ray.optional-dependencies.default;
+  ++ ray.optional-dependencies.default
+  ++ ray.optional-dependencies.serve;
   pythonImportsCheck = [ "cognitive_actors" ];
   # Ray's socket names must fit into 107 bytes, and the tests of the command look for it on PATH.
   preCheck = ''

@@ -1,4 +1,4 @@
-# The one Python environment of a node: Ray with its dashboard, jobs and client server,
+# The one Python environment of a node: Ray with its dashboard, jobs, client server and Serve,
 # cognitive_actors, and what the user adds. All machines of a cluster need the same one.
 {
   lib,
@@ -16,6 +16,9 @@ in
   ]
   ++ ps.ray.optional-dependencies.default
   ++ ps.ray.optional-dependencies.client
+  ++ ps.ray.optional-dependencies.serve
+  ++ ps.cognitive-actors.optional-dependencies.dispatch
+  ++ ps.cognitive-actors.optional-dependencies.postgres
   ++ extraPythonPackages ps
 )).overrideAttrs
   (_: {

@@ -78,3 +78,12 @@ def owner() -> Any:
     from cognitive_actors.dispatch import Owner
 
     return Owner("one", "1")
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The services of this package, started by their command once for all tests."""
+    from served import serving
+
+    with serving(tmp_path_factory.mktemp("served")) as running:
+        yield running

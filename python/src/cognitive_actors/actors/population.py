@@ -67,6 +67,14 @@ class PopulationActor:
             raise ValueError("this actor is durable, and saves its state itself; call process, and snapshot to look")
         return self.roster.process(chunk), self.roster.snapshot()
 
+    def advise(self, chunk: Chunk) -> dict[str, np.ndarray]:
+        """What ``process`` would return. Nothing changes: no agent joins, none moves on."""
+        before = KeptAgents.of(self.roster, chunk.names)
+        try:
+            return self.roster.process(chunk)
+        finally:
+            before.put_back(self.roster)
+
     def snapshot(self) -> dict[str, np.ndarray]:
         """Names and state of all agents."""
         return self.roster.snapshot()

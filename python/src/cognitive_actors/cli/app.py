@@ -17,7 +17,7 @@ from rich.console import Console
 
 from ..cluster import ClusterError
 from ..files.errors import CheckpointError
-from . import attempts, bench, interruption, report, run, simulate, status
+from . import attempts, bench, interruption, report, run, serve, simulate, status
 
 BAD_INPUT, NO_CLUSTER = 2, attempts.NO_CLUSTER
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
@@ -33,6 +33,7 @@ app.command("run")(run.command)
 app.command("simulate")(simulate.command)
 app.command("report")(report.command)
 app.command("bench")(bench.command)
+app.command("serve")(serve.command)
 app.command("status")(status.command)
 
 

@@ -15,12 +15,12 @@ from ..actors.population import PopulationActor
 from ..cluster import ClusterError, ensure_ray_initialized
 from ..core.cycle import CognitiveCycle, CycleSettings
 from ..core.model import GenerativeModel
-from ..core.modulator_parameters import MODULATORS
 from ..core.roster import Chunk, Roster
 from ..files.errors import InputError
 from ..files.jsonl import parse_records
 from ..files.models import load_model
 from .examples import example_model
+from .outcomes import outcome_record
 from .supervision import ActorLost, await_ready, results, stop
 
 #: Stimuli of a stream that may be under way at a time.
@@ -106,24 +106,7 @@ class Session:
             raise ClusterError(f"the agents' actor died, and their state with it: {loss}; open a new session") from loss
         if columns["late"][0]:
             raise InputError(f"time runs backwards for agent {chunk.names[0]!r}; send each agent's stimuli by time")
-        modalities = self.model.modalities
-        salience, entered = columns["salience"][0], columns["broadcast"][0]
-        contents = [
-            {"modality": m.name, "content": m.outcomes[o] if o >= 0 else None, "salience": s}
-            for m, o, s, b in zip(modalities, chunk.observations[0].tolist(), salience.tolist(), entered, strict=True)
-            if b
-        ]
-        contents.sort(key=lambda c: -c["salience"])
-        action = columns["action"][0].tolist()
-        return {
-            "id": sent.id,
-            "agent": chunk.names[0],
-            "broadcast": {"broadcast": contents, "salience_max": float(salience.max(initial=0.0))},
-            "free_energy": float(columns["free_energy"][0]),
-            "expected_free_energy": float(columns["expected_free_energy"][0]),
-            "new_state": dict(zip(MODULATORS, columns["levels"][0].tolist(), strict=True)),
-            "action": {f.name: f.actions[u] for f, u in zip(self.model.factors, action, strict=True) if f.controllable},
-        }
+        return {"id": sent.id, **outcome_record(self.model, chunk, columns, 0)}
 
 
 @dataclass(frozen=True)

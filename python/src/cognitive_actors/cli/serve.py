@@ -1,0 +1,72 @@
+"""``cognitive serve``: the services over HTTP, from one machine."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ..cluster import ClusterError, ensure_ray_initialized
+from . import interruption
+
+
+def command(
+    config: Annotated[
+        Path | None,
+        typer.Argument(help="Configuration of Ray Serve (YAML); the services of this package if left out."),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address that is listened on, where no configuration says.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port, likewise.")] = 8000,
+    model: Annotated[Path | None, typer.Option(help="Generative model (YAML or NPZ); the umbrella example.")] = None,
+    address: Annotated[str | None, typer.Option(help="Ray cluster; embedded Ray if none is named or running.")] = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="Leave when all is up: on a cluster it goes on without this command.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON where the services are.")] = False,
+) -> None:
+    """Serve, until Ctrl-C. What listens on other than a loopback address asks for a token.
+
+    Exit code 2 for a configuration that is none, 3 where an application does not come up.
+    """
+    # FastAPI is not needed by the other commands, and takes its time.
+    try:
+        from ..serve import config as configurations
+        from ..serve.deploy import DeployError, deploy
+    except ImportError as error:
+        raise ValueError(f"{error}; install what serving needs: pip install 'cognitive-actors[serve]'") from None
+    chosen = configurations.read(config) if config else configurations.bundled(host, port, _path(model))
+    ensure_ray_initialized(address)
+    console = Console(stderr=True, quiet=as_json)
+    with console.status("starting") as line:
+
+        def show(states: dict[str, str]) -> None:
+            interruption.check()
+            line.update(", ".join(f"{name} {state.lower()}" for name, state in states.items()) or "starting")
+
+        try:
+            # Ray prints to standard output, which is the answer's, what its processes say.
+            with redirect_stdout(sys.stderr):
+                deploy(chosen, watch=show)
+        except DeployError as error:
+            raise ClusterError(str(error)) from error
+    base = f"http://{chosen.http_options.host}:{chosen.http_options.port}"
+    places = {application.name: f"{base}{application.route_prefix}" for application in chosen.applications}
+    if as_json:
+        print(json.dumps(places), flush=True)
+    else:
+        for name, url in places.items():
+            print(f"{name}: {url}/docs", flush=True)
+    while not once:
+        interruption.check()
+        time.sleep(0.2)
+
+
+def _path(model: Path | None) -> str | None:
+    # Replicas have another working directory.
+    return None if model is None else str(model.resolve())

@@ -1,0 +1,150 @@
+"""``/cognitive``: one cycle for a stimulus, with or without its consequences."""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Annotated, Any
+
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field, create_model
+from ray import serve
+
+from ..core.cycle import CycleSettings
+from ..files.models import load_model
+from ..pipeline.examples import example_model
+from .application import UNAUTHORIZED, Responses, answers, application, ready, takes
+from .guard import CHANGES
+from .population import SharedPopulation
+from .problems import Refused
+from .settings import ServiceSettings
+from .stimulus import Cycle, Stimulus, stimulus_of
+
+#: Seconds that the agents' actor is given to say that it is there.
+READY_SECONDS = 2.0
+#: Of a stream, asked of the actor at a time.
+STREAM_CHUNK = 32
+NDJSON = "application/x-ndjson"
+LATE = answers(_409="The stimulus is older than the last one of its agent.")
+LINES: Responses = {
+    200: {"description": "A line of JSON for each stimulus, and one at the end.", "content": {NDJSON: {}}}
+}
+
+
+class CognitiveArguments(BaseModel):
+    """``args`` of the application. model: path of a generative model, the umbrella example without one; actor: name of
+    the actor that owns the agents; precision: of policies, at baseline; batch, wait: requests that are thought about
+    together at most, and seconds that the first one waits for others."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str | None = None
+    actor: str = "cognitive"
+    precision: float = Field(4.0, ge=0.0)
+    batch: int = Field(32, ge=1)
+    wait: float = Field(0.002, ge=0.0)
+
+
+Several = Field(min_length=1, max_length=10_000)
+
+
+class Stimuli(BaseModel):
+    """Several stimuli, taken in order."""
+
+    stimuli: Annotated[list[Stimulus], Several]
+
+
+class Cognitive:
+    """The service in one process, stateless: the agents are in an actor of their own."""
+
+    def __init__(self, arguments: CognitiveArguments) -> None:
+        self.settings = ServiceSettings.read()
+        model = load_model(arguments.model or example_model())
+        self.population = SharedPopulation(arguments.actor, model, CycleSettings(precision=arguments.precision))
+        self.population.actor()
+        for batched in (self._execute, self._advise):
+            batched.set_max_batch_size(arguments.batch)
+            batched.set_batch_wait_timeout_s(arguments.wait)
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        # OpenAPI names the model's own modalities.
+        known = stimulus_of(self.population.model)
+        listed: Any = Annotated[list[known], Several]  # type: ignore[valid-type]
+        several = create_model("Stimuli", __base__=Stimuli, stimuli=(listed, ...))
+        app = application("cognitive", "Cognitive cycles of active-inference agents.", self.settings)
+
+        @app.get("/ready", tags=["health"])
+        async def is_ready() -> JSONResponse:
+            """Whether the agents can be asked; 503 with the reasons where not."""
+            return ready(await self.population.ready(READY_SECONDS))
+
+        @app.get("/status", tags=["health"])
+        async def status() -> dict[str, Any]:
+            """The model, the actor that owns the agents, and the limits in force."""
+            return self._status()
+
+        @app.post("/execute", dependencies=CHANGES, responses=UNAUTHORIZED | LATE, response_model=Cycle)
+        @takes(stimulus=known)
+        async def execute(stimulus: Stimulus) -> JSONResponse:
+            """One cycle of the stimulus' agent."""
+            return JSONResponse(_accepted(await self._execute(stimulus.model_dump(exclude_none=True))))
+
+        @app.post("/advisory", responses=LATE, response_model=Cycle)
+        @takes(stimulus=known)
+        async def advisory(stimulus: Stimulus) -> JSONResponse:
+            """What ``/execute`` would answer; nothing changes."""
+            return JSONResponse(_accepted(await self._advise(stimulus.model_dump(exclude_none=True))))
+
+        @app.post("/stream", dependencies=CHANGES, responses=UNAUTHORIZED | LINES, response_class=StreamingResponse)
+        @takes(stimuli=several)
+        async def stream(stimuli: Stimuli) -> StreamingResponse:
+            """A cycle for each stimulus, as lines of JSON. The last line is ``{"done": N}``: without it the stream is
+            not whole. A line ``{"refused": …}`` stands for a stimulus that was not taken."""
+            return StreamingResponse(self._lines(stimuli.stimuli), media_type=NDJSON)
+
+        return app
+
+    @serve.batch  # type: ignore[untyped-decorator]
+    async def _execute(self, records: list[dict[str, Any]]) -> list[dict[str, Any] | Refused]:
+        return await self.population.think(records, advise=False)
+
+    @serve.batch  # type: ignore[untyped-decorator]
+    async def _advise(self, records: list[dict[str, Any]]) -> list[dict[str, Any] | Refused]:
+        return await self.population.think(records, advise=True)
+
+    async def _lines(self, stimuli: list[Stimulus]) -> AsyncIterator[bytes]:
+        done = 0
+        for begin in range(0, len(stimuli), STREAM_CHUNK):
+            records = [stimulus.model_dump(exclude_none=True) for stimulus in stimuli[begin : begin + STREAM_CHUNK]]
+            for answer in await self.population.think(records, advise=False):
+                refused = isinstance(answer, Refused)
+                done += not refused
+                yield json.dumps({"refused": str(answer)} if refused else answer).encode() + b"\n"
+        yield json.dumps({"done": done}).encode() + b"\n"
+
+    def _status(self) -> dict[str, Any]:
+        population = self.population
+        return {
+            "service": "cognitive",
+            "model": population.model.name,
+            "modalities": {m.name: list(m.outcomes) for m in population.model.modalities},
+            "actor": population.name,
+            "durable": population.durability is not None,
+            "timeout": self.settings.timeout,
+            "in_flight": self.settings.in_flight,
+            "authenticated": self.settings.token is not None,
+        }
+
+
+def _accepted(answer: dict[str, Any] | Refused) -> dict[str, Any]:
+    if isinstance(answer, Refused):
+        raise answer
+    return answer
+
+
+def build(arguments: Mapping[str, Any]) -> serve.Application:
+    """The application, as a Serve configuration names it: ``cognitive_actors.serve.cognitive:build``.
+
+    arguments: as :class:`CognitiveArguments` has them. Raises ValueError for others.
+    """
+    deployment = serve.deployment(name="Cognitive")(serve.ingress()(Cognitive))
+    return deployment.bind(CognitiveArguments.model_validate(arguments))

@@ -1,0 +1,65 @@
+"""Configurations of Ray Serve, in its own format (serveConfigV2): the services of this package, or a file of yours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from ray.serve.schema import ServeDeploySchema
+
+#: Replicas of a service, by the requests that wait for each.
+AUTOSCALING = {"min_replicas": 1, "max_replicas": 4, "target_ongoing_requests": 16}
+
+
+def bundled(host: str = "127.0.0.1", port: int = 8000, model: str | None = None) -> ServeDeploySchema:
+    """All services of this package. model: path of the generative model, the umbrella example without one."""
+    arguments = {} if model is None else {"model": model}
+    return validated(
+        {
+            "proxy_location": "EveryNode",
+            "http_options": {"host": host, "port": port},
+            "applications": [_service("cognitive", arguments)],
+        },
+        "the services of this package",
+    )
+
+
+def read(path: Path) -> ServeDeploySchema:
+    """A configuration from a YAML or JSON file. Raises ValueError where it is none, OSError where it cannot be read."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: {error}; write YAML, as `serve build` does") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} has no `applications:`; write a configuration of Ray Serve, as `serve build` does")
+    return validated(content, str(path))
+
+
+def validated(content: dict[str, Any], source: str) -> ServeDeploySchema:
+    """The configuration. Raises ValueError with the place of the first mistake."""
+    try:
+        return ServeDeploySchema.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(step) for step in first["loc"]) or "the whole"
+        raise ValueError(f"{source}: {where}: {first['msg']}") from None
+
+
+def _service(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "route_prefix": f"/{name}",
+        "import_path": f"cognitive_actors.serve.{name}:build",
+        "args": arguments,
+        "deployments": [
+            {
+                "name": name.capitalize(),
+                # More than the service itself lets in, so that it is the service that says 429.
+                "max_ongoing_requests": 128,
+                "autoscaling_config": AUTOSCALING,
+                "ray_actor_options": {"num_cpus": 0.1},
+            }
+        ],
+    }

@@ -1,0 +1,103 @@
+"""What clients are told when something is wrong: problem details (RFC 9457), and never a trace."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from ray.exceptions import RayError, RayTaskError
+from starlette.exceptions import HTTPException
+
+from ..cluster import ClusterError
+from ..files.errors import InputError
+
+logger = logging.getLogger("ray.serve")
+MEDIA_TYPE = "application/problem+json"
+RETRY_SECONDS = 1
+
+
+class Problem(BaseModel):
+    """A problem as RFC 9457 has it. request_id: under which the logs know the request."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    request_id: str | None = None
+    errors: list[dict[str, Any]] = Field(default_factory=list)
+
+
+class Refused(Exception):
+    """A request that is answered by a problem: status, what is wrong, and headers beside it."""
+
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status, self.headers = status, dict(headers or {})
+
+
+def away(detail: str) -> Refused:
+    """A service that will be there again: 503."""
+    return Refused(503, detail, {"Retry-After": str(RETRY_SECONDS)})
+
+
+def response(refused: Refused, request_id: str | None, errors: list[dict[str, Any]] | None = None) -> JSONResponse:
+    """The problem as a response."""
+    problem = Problem(
+        title=HTTPStatus(refused.status).phrase,
+        status=refused.status,
+        detail=str(refused),
+        request_id=request_id,
+        errors=errors or [],
+    )
+    body = problem.model_dump(exclude_defaults=True)
+    return JSONResponse(body, refused.status, headers=refused.headers, media_type=MEDIA_TYPE)
+
+
+def refusal(error: Exception) -> Refused:
+    """What an error means to a client. Faults of the service itself say nothing of their inside."""
+    if isinstance(error, RayTaskError) and isinstance(error.cause, Exception):
+        error = error.cause
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, HTTPException):
+        return Refused(error.status_code, str(error.detail), error.headers)
+    if isinstance(error, InputError):
+        return Refused(422, str(error))
+    if isinstance(error, (ClusterError, RayError)) and not isinstance(error, RayTaskError):
+        return away("the actor that this service asks is not there at the moment; try again")
+    return Refused(500, "a fault of this service; its log has it under the request's id")
+
+
+def handle(app: FastAPI) -> None:
+    """Answer every error of an application by a problem."""
+
+    async def answer(request: Request, error: Exception) -> JSONResponse:
+        refused = refusal(error)
+        if refused.status >= 500:
+            logger.error("%s %s: %s", request.method, request.url.path, refused, exc_info=error)
+        return response(refused, request_id(request.scope))
+
+    async def invalid(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        found = [{"where": list(e["loc"]), "what": e["msg"]} for e in error.errors()]
+        first = found[0]
+        where = ".".join(str(step) for step in first["where"])
+        return response(Refused(422, f"{where}: {first['what']}"), request_id(request.scope), found)
+
+    for kind in (Refused, HTTPException, InputError, ClusterError, RayError, Exception):
+        app.add_exception_handler(kind, answer)
+    app.add_exception_handler(RequestValidationError, invalid)
+
+
+def request_id(scope: Mapping[str, Any]) -> str | None:
+    """The id that Serve's proxy gave a request, or took from its X-Request-ID."""
+    for name, value in scope.get("headers", ()):
+        if name == b"x-request-id":
+            return str(value.decode("latin-1"))
+    return None

@@ -1,0 +1,51 @@
+"""A running ``cognitive serve``, as a person starts it: with a token, over HTTP."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from processes import python
+
+TOKEN = "s" * 40
+
+
+@dataclass(frozen=True)
+class Served:
+    """client presents the token, stranger none."""
+
+    process: subprocess.Popen[str]
+    client: httpx.Client
+    stranger: httpx.Client
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@contextmanager
+def serving(directory: Path) -> Iterator[Served]:
+    """The services of this package on an embedded Ray; their token lies in the directory."""
+    token = directory / "token"
+    token.write_text(f"{TOKEN}\n")
+    arguments = ("-m", "cognitive_actors", "serve", "--address", "local", "--port", str(free_port()), "--json")
+    process = python(*arguments, COGNITIVE_TOKEN_FILE=str(token))
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line, process.communicate()[1]
+    base = json.loads(line)["cognitive"].rpartition("/")[0]
+    with (
+        httpx.Client(base_url=base, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30) as client,
+        httpx.Client(base_url=base, timeout=30) as stranger,
+    ):
+        yield Served(process, client, stranger)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130, process.communicate()
