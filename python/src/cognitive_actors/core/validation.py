@@ -30,6 +30,17 @@ def check_finite(label: str, x: np.ndarray) -> None:
         raise ModelError(f"{label}{_place(x, bad[0])} is {x[tuple(bad[0])]}; write a finite number")
 
 
+def check_observations(label: str, x: np.ndarray, largest: float) -> None:
+    """Raise ValueError at the first number that is NaN, infinite or larger than ``largest`` in magnitude.
+
+    Observations come from outside, so the fault is theirs and not a model's. The index in the message is the whole one.
+    """
+    bad = np.argwhere(~(np.abs(x.astype(np.float64)) <= largest))
+    if len(bad):
+        place = list(map(int, bad[0]))
+        raise ValueError(f"{label}{place} is {x[tuple(bad[0])]}; write a finite number of magnitude up to {largest:g}")
+
+
 def check_counts(label: str, x: np.ndarray) -> None:
     """Raise at the first Dirichlet count that is not positive."""
     bad = np.argwhere(x <= 0)
