@@ -15,6 +15,7 @@ FILES = sorted(CORE.rglob("*.py"))
 #: All that the core may import beside itself.
 ALLOWED = {"numpy", "torch"} | {
     "__future__", "collections", "dataclasses", "enum", "functools", "hashlib", "itertools", "math", "typing",
+    "unicodedata",
 }  # fmt: skip
 #: Names, and ends of dotted names, of what reaches outside or draws from global state.
 FORBIDDEN = ("open", "exec", "eval", "print", "input")
