@@ -198,6 +198,12 @@ def expectation(x: Tensor, factors: tuple[int, ...], q: Sequence[Tensor], keep: 
     return x
 
 
+def over_all_states(x: Tensor, factors: tuple[int, ...], sizes: tuple[int, ...]) -> Tensor:
+    """x (agents, states of ``factors`` ...) with one axis for every factor in order, of length 1 for the others."""
+    x = x.permute(0, *(1 + factors.index(f) for f in sorted(factors)))
+    return x.reshape(len(x), *[s if f in factors else 1 for f, s in enumerate(sizes)])
+
+
 def _free_energy(
     model: GenerativeModel, evidence: list[Tensor], log_prior: list[Tensor], q: Sequence[Tensor]
 ) -> Tensor:
@@ -214,10 +220,9 @@ def _joint(model: GenerativeModel, evidence: list[Tensor], log_prior: list[Tenso
     n, sizes = log_prior[0].shape[0], model.num_states
     total = torch.zeros(n, *sizes, dtype=model.dtype, device=model.device)
     for f, p in enumerate(log_prior):
-        total = total + p.view(n, *[s if i == f else 1 for i, s in enumerate(sizes)])
+        total = total + over_all_states(p, (f,), sizes)
     for m, x in zip(model.modalities, evidence, strict=True):
-        x = x.permute(0, *(1 + m.factors.index(f) for f in sorted(m.factors)))
-        total = total + x.reshape(n, *[s if f in m.factors else 1 for f, s in enumerate(sizes)])
+        total = total + over_all_states(x, m.factors, sizes)
     flat = total.flatten(1)
     posterior = torch.softmax(flat, dim=-1).view(n, *sizes)
     marginals = tuple(
