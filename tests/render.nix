@@ -97,6 +97,9 @@ lib.mapAttrs (_: text: normalise (line text)) (
     "etc/sysusers.d/ray.conf" = sysusers;
     "etc/profile.d/ray.sh" = profile;
   }
+  // lib.concatMapAttrs (
+    name: file: optionalAttrs (hasPrefix "ray/" name) { "etc/${name}" = file.text; }
+  ) config.environment.etc
   // optionalAttrs (checkpoints != { }) { "etc/tmpfiles.d/ray.conf" = directories; }
   // redis
 )

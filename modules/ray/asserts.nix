@@ -208,6 +208,15 @@ in
         services.ray.jobs needs the Jobs API. Write services.ray.dashboard.enable = true;
       '')
     ]
+    ++ optionals (cfg.serve.applications != { }) [
+      (must (cfg.role == "head") ''
+        a ${cfg.role} deploys no applications. Move services.ray.serve.applications to the head of the
+        cluster.
+      '')
+      (must (cfg.role != "head" || cfg.dashboard.enable) ''
+        services.ray.serve.applications needs the Serve API. Write services.ray.dashboard.enable = true;
+      '')
+    ]
     ++ map badJobName (
       filter (name: builtins.match "[a-z0-9]([a-z0-9-]*[a-z0-9])?" name == null) (lib.attrNames cfg.jobs)
     )

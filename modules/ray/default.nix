@@ -17,5 +17,6 @@
     ./gpu.nix
     ./jobs.nix
     ./network.nix
+    ./serve.nix
   ];
 }

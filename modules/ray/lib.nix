@@ -49,6 +49,7 @@ rec {
       (single "autoscalerMetrics" false)
       (single "dashboardMetrics" false)
     ]
+    ++ optional (isHead && cfg.serve.applications != { }) (single "serve" cfg.serve.openFirewall)
     ++ optional (runsRedis cfg) {
       option = "services.ray.faultTolerance.redis.port";
       from = cfg.faultTolerance.redis.port;

@@ -34,6 +34,7 @@ in
     ./options-cognition.nix
     ./options-fault-tolerance.nix
     ./options-jobs.nix
+    ./options-serve.nix
   ];
 
   options.services.ray = {
@@ -199,6 +200,7 @@ in
       gcs = port 6379 "Global control service (GCS) of the head. Workers and clients need the same value.";
       client = port 10001 "Ray Client server of the head (`ray://`).";
       dashboard = port 8265 "Dashboard, Jobs API and Serve API of the head.";
+      serve = port 8000 "HTTP of Serve applications.";
       nodeManager = port 6380 "Node manager of the raylet.";
       objectManager = port 6381 "Object manager of the raylet.";
       dashboardAgent = port 52365 "Dashboard agent of a node, HTTP.";

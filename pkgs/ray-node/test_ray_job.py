@@ -23,8 +23,8 @@ TOKEN = "b" * 64
 class Head:
     """A head with a dashboard, which remembers its jobs."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path, **environ: str) -> None:
+        self._directory, self._environ = directory, environ
         self._gcs, self._raylet, self._dashboard, self._agent = free_ports(4)
         self.address = f"http://127.0.0.2:{self._dashboard}"
         self.start()
@@ -46,6 +46,7 @@ class Head:
             RAY_gcs_storage="rocksdb",
             RAY_gcs_storage_path=str(self._directory / "gcs"),
             RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S="0",
+            **self._environ,
         )
         self._notifications.wait_for("READY=1", 90)
 

@@ -17,7 +17,7 @@ _LAID = f"{DIRECTORY}/laid"
 _UNITS = "etc/systemd/system"
 _TIMEOUT = 300
 # Changes of these lines do not restart a unit, as in NixOS.
-_IGNORED = ("Description=", "Documentation=")
+_IGNORED = ("Description=", "Documentation=", "X-Reload-Triggers=")
 
 
 def files(configuration: Path) -> dict[str, Path]:
@@ -95,6 +95,10 @@ def _essence(text: str) -> list[str]:
     return [line for line in text.partition("[Install]")[0].splitlines() if not line.startswith(_IGNORED)]
 
 
+def _triggers(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith("X-Reload-Triggers=")]
+
+
 def plan(old: dict[str, str], new: dict[str, str], active: set[str]) -> Plan:
     """What a switch from old to new units does with those that are active."""
     made = Plan()
@@ -103,7 +107,8 @@ def plan(old: dict[str, str], new: dict[str, str], active: set[str]) -> Plan:
             if not _says(old[name], "X-StopOnRemoval", "false"):
                 made.stop.append(name)
         elif _essence(old[name]) == _essence(new[name]) or name.endswith(".target"):
-            continue
+            if _triggers(old[name]) != _triggers(new[name]):
+                made.reload.append(name)
         elif _says(new[name], "X-ReloadIfChanged", "true"):
             made.reload.append(name)
         elif _says(new[name], "X-RestartIfChanged", "false") or _says(new[name], "RefuseManualStop", "true"):

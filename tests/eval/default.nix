@@ -75,6 +75,7 @@ let
     "gpu"
     "guide"
     "jobs"
+    "serve"
     "storage"
     "storage-assertions"
     "unit"

@@ -46,6 +46,7 @@ in
       "nodeManager"
       "objectManager"
       "runtimeEnvAgent"
+      "serve"
       "workers.from"
       "workers.to"
     ];

@@ -25,6 +25,22 @@
       history = 2;
     };
   };
+  specialisation.serve.configuration.services.ray.serve.applications = {
+    cognitive.import_path = "cognitive_actors.serve.cognitive:build";
+  };
+  # As another version of the services would be: it is put in the place of the first.
+  specialisation.serve-other.configuration.services.ray.serve.applications = {
+    cognitive = {
+      import_path = "cognitive_actors.serve.cognitive:build";
+      args.precision = 2.0;
+    };
+  };
+  specialisation.serve-broken.configuration.services.ray.serve.applications = {
+    broken = {
+      import_path = "cognitive_actors.serve.cognitive:build";
+      args.model = "/nowhere.yaml";
+    };
+  };
   specialisation.checkpoints.configuration.services.ray.cognition.checkpointDirectory =
     "/srv/checkpoints";
 }

@@ -70,7 +70,7 @@ def test_a_share_at_a_limit_is_not_below_it() -> None:
 
 def test_the_share_of_surprise() -> None:
     """By hand: one nat is 1 - 1/e, as in the workspace; a limit of .6 is ln 2.5 nats."""
-    given_ = torch.tensor([0.0, -1e-17, 1.0, math.log(2.5), math.inf], dtype=torch.float64)
+    given_ = torch.tensor([0.0, -0.5, 1.0, math.log(2.5), math.inf], dtype=torch.float64)
     share = Router().share(given_)
     torch.testing.assert_close(share, torch.tensor([0.0, 0.0, 1 - math.exp(-1), 0.6, 1.0], dtype=torch.float64))
     wider = Router(RoutingParameters(kappa=2.0)).share(given_[2:3])

@@ -27,7 +27,7 @@ from torch import Tensor
 from .expected_free_energy import Planner, Terms
 from .inference import batch_size, expectation, log_likelihood, over_all_states
 from .model import GenerativeModel
-from .numerics import floor, safe_log
+from .numerics import safe_log
 from .validation import check_distribution, check_finite
 
 __all__ = [
@@ -235,8 +235,7 @@ def _gradient(
 ) -> tuple[Tensor, ...]:
     slopes = []
     for f, (q, p) in enumerate(zip(beliefs, log_prior, strict=True)):
-        # The derivative of q ln max(q, floor): where the logarithm moves with q, one more than it.
-        g = safe_log(q) + (q >= floor(q)).to(q.dtype) - p
+        g = safe_log(q) - p
         for x, modality in zip(evidence, model.modalities, strict=True):
             if f in modality.factors:
                 g = g - expectation(x, modality.factors, beliefs, keep=f)
