@@ -32,6 +32,16 @@ let
       part: if builtins.isList part then "/nix/store/${name (builtins.head part)}" else part
     ) parts;
 
+  # A switch reloads a unit when these have changed: they are in a file of the store, whose name says
+  # nothing without its hash.
+  withTriggers =
+    name: text:
+    let
+      service = lib.removeSuffix ".service" name;
+      triggers = config.systemd.services.${service}.reloadTriggers or [ ];
+    in
+    lib.replaceStrings [ "/nix/store/X-Reload-Triggers-${service}" ] [ (toString triggers) ] text;
+
   units = filterAttrs (name: _: hasPrefix "ray-" name) config.systemd.units;
   links =
     lib.concatMapAttrs (
@@ -83,7 +93,7 @@ let
   # The last systemd.services text in a unit may end without a newline, a file does not.
   line = text: if lib.hasSuffix "\n" text then text else text + "\n";
 in
-lib.mapAttrs (_: text: normalise (line text)) (
+lib.mapAttrs (path: text: withTriggers (baseNameOf path) (normalise (line text))) (
   mapAttrs' (name: unit: nameValuePair "etc/systemd/system/${name}" unit.text) units
   // mapAttrs' (
     name: unit: nameValuePair "etc/systemd/network/${name}" unit.text
