@@ -44,7 +44,7 @@ def drift(client: httpx.Client, stream: str, values: list[float]) -> Any:
     return posted(client, "drift", {"stream": stream, "values": values})
 
 
-INPUTS = [
+INPUTS: list[dict[str, Any]] = [
     {"surprise": 1.5, "relevance": 0.3, "valence": -0.8, "threat": True},
     {"surprise": 0.2, "relevance": 0.9, "valence": 0.5, "social": True, "age": 1.25},
     {"relevance": 1, "age": 3},
@@ -56,7 +56,9 @@ INPUTS = [
 def test_salience_is_the_workspace_s_and_its_components_sum_up(served: Served, levels: dict[str, float]) -> None:
     found = posted(served.stranger, "salience", {"inputs": INPUTS, "modulators": levels})
     workspace, resting = GlobalWorkspace(), torch.tensor(OPPONENT_PROCESS.baseline, dtype=torch.float64)
-    at = torch.tensor([[levels.get(name, float(b)) for name, b in zip(MODULATORS, resting, strict=True)]]).double()
+    at = resting[None].clone()
+    for name, level in levels.items():
+        at[0, MODULATORS.index(name)] = level
     columns = {
         name: torch.tensor([[float(x.get(name, 0)) for x in INPUTS]], dtype=torch.float64)
         for name in ("surprise", "relevance", "valence", "threat", "social", "age")

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 
 from ..core.model import GenerativeModel
+from .numbers import Whole
 from .stimulus import observation_of
 
 #: Of a factor's states, in their order. Only their ratios count.
@@ -26,7 +27,7 @@ class TermsRequest(BaseModel):
     observation: dict[str, str | int | None] = Field(max_length=1000)
     beliefs: Beliefs | None = None
     prior: Beliefs | None = None
-    policies: int = Field(10, ge=0, le=1000)
+    policies: Whole = Field(10, ge=0, le=1000)
 
 
 class DescendRequest(BaseModel):
@@ -39,7 +40,7 @@ class DescendRequest(BaseModel):
     beliefs: Beliefs
     prior: Beliefs | None = None
     rate: float = Field(1.0, ge=1e-6, le=1e6)
-    steps: int = Field(1, ge=1, le=100)
+    steps: Whole = Field(1, ge=1, le=100)
 
 
 def terms_of(model: GenerativeModel) -> type[TermsRequest]:

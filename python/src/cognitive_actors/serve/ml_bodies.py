@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ..core.anomaly import LARGEST as LARGEST_FEATURE
 from ..core.two_sample import LARGEST
+from .numbers import Whole
 
 #: As it stands in a path, too: no slash, and no dot in front.
 STREAM = r"^[A-Za-z0-9][A-Za-z0-9 ._:-]*$"
@@ -160,7 +161,7 @@ class EmbeddingsRequest(_Asked):
     """Texts to be embedded."""
 
     texts: Annotated[list[Text], Field(min_length=1, max_length=MOST_TEXTS)]
-    dimension: int = Field(512, ge=1, le=LARGEST_DIMENSION)
+    dimension: Whole = Field(512, ge=1, le=LARGEST_DIMENSION)
 
 
 class Embeddings(_Given):
