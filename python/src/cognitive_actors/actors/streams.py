@@ -123,8 +123,9 @@ class StreamStatisticsActor:
         """As ``score``, of vectors that the stream learns from after they were scored."""
         detector, state, x = self._vectors(stream, vectors)
         after = detector.update(state, x)
+        found = _scored(detector, state, x, after)
         self.anomalies = self._used(self.anomalies, stream, after)
-        return _scored(detector, state, x, after)
+        return found
 
     @acknowledged
     def forget_anomaly(self, stream: str, *, request: str | None = None) -> bool:
