@@ -21,8 +21,10 @@ from cognitive_actors.actors.durability import Durability
 from cognitive_actors.actors.inference import InferenceEngineActor
 from cognitive_actors.actors.neurotransmitter import NeurotransmitterActor
 from cognitive_actors.actors.population import PopulationActor
+from cognitive_actors.actors.streams import StreamParameters, StreamStatisticsActor
 from cognitive_actors.actors.workspace import GlobalWorkspaceActor
 from cognitive_actors.core.cycle import CycleSettings
+from cognitive_actors.core.drift import CusumParameters
 from cognitive_actors.core.roster import Chunk
 from cognitive_actors.files import CheckpointError, load_model
 from cognitive_actors.files.store import StaleWriter, StoreUnavailable, open_store
@@ -77,6 +79,27 @@ def engine_steps() -> Steps:
     ]
 
 
+def streams(make: Any, durability: Durability | None = None) -> Any:
+    # So few of everything that each step is past it: baselines, windows, and how many streams are kept.
+    parameters = StreamParameters(CusumParameters(baseline=3), reference=4, recent=2)
+    return make(StreamStatisticsActor, parameters, streams=2, durability=durability)
+
+
+def stream_steps() -> Steps:
+    numbers = np.random.default_rng(3).normal(size=(30, 3)).tolist()
+    return [
+        lambda a: a.drift.remote("a", [x for x, *_ in numbers]),
+        lambda a: a.learn.remote("a", numbers),
+        lambda a: a.drift.remote("b", [5.0, 6.0]),
+        lambda a: a.learn.remote("b", [[1.0], [2.0]]),
+        lambda a: a.drift.remote("c", [x for *_, x in numbers]),
+        lambda a: a.learn.remote("c", numbers[:4]),
+        lambda a: a.forget_drift.remote("b"),
+        lambda a: a.score.remote("c", numbers),
+        lambda a: a.status.remote(),
+    ]
+
+
 def population_steps() -> Steps:
     delta = np.zeros((3, 5))
     chunks = [
@@ -86,7 +109,7 @@ def population_steps() -> Steps:
     return [lambda a, chunk=chunk: a.process.remote(chunk) for chunk in chunks]  # type: ignore[misc]
 
 
-@pytest.fixture(params=["neurotransmitters", "workspace", "engine", "population"])
+@pytest.fixture(params=["neurotransmitters", "workspace", "engine", "population", "streams"])
 def kind(request: pytest.FixtureRequest, examples: Path) -> tuple[Callable[..., Any], Steps]:
     """What makes an actor, here or there, durable or not, and what happens to it."""
     model = str(examples / "umbrella.yaml")
@@ -98,6 +121,7 @@ def kind(request: pytest.FixtureRequest, examples: Path) -> tuple[Callable[..., 
             lambda make, d=None: make(PopulationActor, load_model(model), CycleSettings(alpha=2.0), durability=d),
             population_steps(),
         ),
+        "streams": (streams, stream_steps()),
     }[request.param]
 
 

@@ -28,6 +28,23 @@ class Stimulus(BaseModel):
 
 def stimulus_of(model: GenerativeModel) -> type[Stimulus]:
     """The stimulus as this model takes it, for its OpenAPI: the model's modalities and outcomes by name."""
+    impulses = {
+        "type": "object",
+        "properties": {name: {"anyOf": [{"type": "number"}, {"type": "null"}]} for name in MODULATORS},
+        "additionalProperties": False,
+    }
+    felt: Any = Annotated[dict[str, float | None], WithJsonSchema(impulses)]
+    return create_model(
+        "Stimulus",
+        __base__=Stimulus,
+        __doc__=Stimulus.__doc__,
+        observation=(observation_of(model), Field(max_length=1000)),
+        delta=(felt | None, None),
+    )
+
+
+def observation_of(model: GenerativeModel) -> Any:
+    """The type of an observation as this model takes it."""
     first = model.modalities[0]
     observation = {
         "type": "object",
@@ -37,20 +54,7 @@ def stimulus_of(model: GenerativeModel) -> type[Stimulus]:
         "not": {"additionalProperties": {"type": "null"}},
         "examples": [{first.name: first.outcomes[0]}],
     }
-    impulses = {
-        "type": "object",
-        "properties": {name: {"anyOf": [{"type": "number"}, {"type": "null"}]} for name in MODULATORS},
-        "additionalProperties": False,
-    }
-    seen: Any = Annotated[dict[str, str | int | None], WithJsonSchema(observation)]
-    felt: Any = Annotated[dict[str, float | None], WithJsonSchema(impulses)]
-    return create_model(
-        "Stimulus",
-        __base__=Stimulus,
-        __doc__=Stimulus.__doc__,
-        observation=(seen, Field(max_length=1000)),
-        delta=(felt | None, None),
-    )
+    return Annotated[dict[str, str | int | None], WithJsonSchema(observation)]
 
 
 def _outcome(names: Sequence[str]) -> dict[str, Any]:
