@@ -54,6 +54,17 @@ def test_a_run_outlives_its_ray(stimuli: Path, examples: Path, tmp_path: Path) -
     assert tables[0].equals(tables[1])
 
 
+def test_a_driver_that_is_ended_before_it_begins_is_begun_again(stimuli: Path, examples: Path, tmp_path: Path) -> None:
+    process = python(*command(stimuli, examples, tmp_path))
+    wait_until(lambda: any("raylet" in line.split(" ")[0] for line in descendants(process.pid).values()), process)
+    (driver,) = [pid for pid, line in descendants(process.pid).items() if "cognitive_actors run" in line]
+    os.kill(driver, signal.SIGKILL)
+    output, errors = process.communicate(timeout=180)
+    assert process.returncode == 0, errors
+    assert errors.count("beginning again") == 1 and "going on" not in errors
+    assert json.loads(output)["records"] == AGENTS * EACH
+
+
 def test_without_patience_it_says_how_to_go_on(stimuli: Path, examples: Path, tmp_path: Path) -> None:
     process = python(*command(stimuli, examples, tmp_path, "--patience", "0"))
     begun(tmp_path, process)

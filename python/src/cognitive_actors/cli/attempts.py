@@ -3,7 +3,8 @@
 Ray ends a driver whose node or head is gone from native code, where nothing can be caught; and a token or certificate
 that was replaced is read by a new process only. So the process that is called stays apart from Ray, and forks one that
 does the work. That one says over a socket how far it has come. When it is lost after it had begun, another one takes
-its place. Nothing heavy is imported here: a fork wants a process without threads.
+its place; one that is ended without a word before it had begun, too, for a while. Nothing heavy is imported here: a
+fork wants a process without threads.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ NO_CLUSTER = 3
 _FORWARDED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 _BLOCKED = _FORWARDED | {signal.SIGCHLD}
 _LONGEST_PAUSE = 5.0
+#: Seconds from the call for which a driver is begun again that was ended while it was starting. After that it is no
+#: accident: Ray also ends a driver without a word that it cannot let in.
+_STARTING = 120.0
 
 # To the process that was called; None where this one is not an attempt of it.
 _link: socket.socket | None = None
@@ -54,7 +58,8 @@ class Ending:
 def begin() -> None:
     """Return in the process that does the work, once for each attempt; the process that was called stays in here."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
-    deadline, pause, resume = None, 0.5, False
+    called, pause, resume = time.monotonic(), 0.5, False
+    deadline = called
     while True:
         ours, theirs = socket.socketpair()
         child = os.fork()
@@ -64,12 +69,16 @@ def begin() -> None:
             return
         theirs.close()
         ending = _await(child, ours)
-        resume = resume or "began" in ending.said
-        if "committed" in ending.said or (deadline is None and resume):
-            deadline, pause = time.monotonic() + float(ending.said.get("patience", 0)), 0.5
-        if not ending.lost or deadline is None or (left := deadline - time.monotonic()) <= 0:
+        patience = float(ending.said.get("patience", 0))
+        if "committed" in ending.said or ("began" in ending.said and not resume):
+            deadline, pause, resume = time.monotonic() + patience, 0.5, True
+        elif not resume:
+            deadline = called + (0.0 if "ended" in ending.said else min(patience, _STARTING))
+        left = deadline - time.monotonic()
+        if not ending.lost or left <= 0:
             _leave(ending, begun=resume)
-        print(f"{ending.error}; going on from the last commit (trying for {left:.0f} s)", file=sys.stderr, flush=True)
+        what = "going on from the last commit" if resume else "beginning again"
+        print(f"{ending.error}; {what} (trying for {left:.0f} s)", file=sys.stderr, flush=True)
         _pause(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
 
