@@ -20,7 +20,11 @@ def bundled(host: str = "127.0.0.1", port: int = 8000, model: str | None = None)
         {
             "proxy_location": "EveryNode",
             "http_options": {"host": host, "port": port},
-            "applications": [_service("cognitive", arguments)],
+            "applications": [
+                _service("cognitive", arguments),
+                _service("organism", arguments),
+                _service("state", {}),
+            ],
         },
         "the services of this package",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -16,6 +17,7 @@ from starlette.exceptions import HTTPException
 
 from ..cluster import ClusterError
 from ..files.errors import InputError
+from ..files.store import StoreUnavailable
 
 logger = logging.getLogger("ray.serve")
 MEDIA_TYPE = "application/problem+json"
@@ -56,7 +58,14 @@ def response(refused: Refused, request_id: str | None, errors: list[dict[str, An
         errors=errors or [],
     )
     body = problem.model_dump(exclude_defaults=True)
-    return JSONResponse(body, refused.status, headers=refused.headers, media_type=MEDIA_TYPE)
+    return _Ascii(body, refused.status, headers=refused.headers, media_type=MEDIA_TYPE)
+
+
+class _Ascii(JSONResponse):
+    """JSON that can repeat whatever a client has sent, also half a character."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content).encode("ascii")
 
 
 def refusal(error: Exception) -> Refused:
@@ -69,6 +78,8 @@ def refusal(error: Exception) -> Refused:
         return Refused(error.status_code, str(error.detail), error.headers)
     if isinstance(error, InputError):
         return Refused(422, str(error))
+    if isinstance(error, StoreUnavailable):
+        return away("the store of checkpoints does not answer at the moment; try again")
     if isinstance(error, (ClusterError, RayError)) and not isinstance(error, RayTaskError):
         return away("the actor that this service asks is not there at the moment; try again")
     return Refused(500, "a fault of this service; its log has it under the request's id")
