@@ -17,8 +17,6 @@ from ..core.answers import Answers
 from ..core.versioned import Versioned
 from .durability import Continuity, Durability, acknowledged
 
-#: The one key of the state's arrays.
-_TEXT = "versioned"
 _ANY = "*"
 
 
@@ -102,13 +100,13 @@ class SharedStateActor:
         *,
         key: str | None = None,
         match: Sequence[str] | None = None,
-        absent: bool = False,
+        unless: Sequence[str] = (),
         request: str | None = None,
     ) -> dict[str, Any]:
         """Set some keys and delete others, all or nothing: one new version.
 
-        match: tags of which the state has one, or where ``key`` is given that key; ``*`` for any; absent: ``key`` must
-        not be there. Returns ``epoch``, ``version``, ``tag`` (of the key where one is given), ``changed`` and
+        match: tags of which the state has one, or where ``key`` is given that key; ``*`` for any; unless: tags of
+        which it has none, ``*`` for a key that is not there. Returns ``epoch``, ``version``, ``tag`` (of the key where one is given), ``changed`` and
         ``deleted``. Raises StateConflict where it is otherwise, StateMissing for ``key`` to be deleted and not there,
         StateFull where there is no room, OtherChange for a request that was another one.
         """
@@ -118,7 +116,7 @@ class SharedStateActor:
         if not durable and request is not None and request in self._answers:
             answer: dict[str, Any] = json.loads(self._answers.text(request))
         else:
-            answer = self._change(texts, deletions, key, match, absent, digest, request=request)
+            answer = self._change(texts, deletions, key, match, unless, digest, request=request)
             if not durable and request is not None:
                 self._answers = self._answers.having(request, json.dumps(answer))
         if answer["of"] != digest:
@@ -141,7 +139,7 @@ class SharedStateActor:
         deletions: Sequence[str],
         key: str | None,
         match: Sequence[str] | None,
-        absent: bool,
+        unless: Sequence[str],
         digest: str,
         *,
         request: str | None = None,
@@ -151,8 +149,8 @@ class SharedStateActor:
         if match is not None and (tag is None or not (tag in match or _ANY in match)):
             now = "is not there" if tag is None else f"is {tag} now"
             raise StateConflict(f"{what} {now}; read it again, and make the change anew")
-        if absent and tag is not None:
-            raise StateConflict(f"{what} is there already; read it, and change that")
+        if tag is not None and (tag in unless or _ANY in unless):
+            raise StateConflict(f"{what} is {tag} already; read it, and change that")
         if key in deletions and tag is None:
             raise StateMissing(f"there is no key {key!r}")
         after = before.applied(texts, deletions, time.time())
@@ -177,10 +175,10 @@ class SharedStateActor:
             raise StateFull(f"there would be {size} characters, and there is room for {self.room.characters}")
 
     def _snapshot(self) -> dict[str, np.ndarray]:
-        return {_TEXT: np.frombuffer(self.state.to_text().encode(), dtype=np.uint8)}
+        return self.state.to_arrays()
 
     def _restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        self.state = Versioned.from_text(arrays[_TEXT].tobytes().decode())
+        self.state = Versioned.from_arrays(arrays)
 
     def _memory(self) -> Versioned:
         return self.state

@@ -5,9 +5,12 @@ A value is a text, which nothing here looks into. State goes in and new state co
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from .roster import pack_names, unpack_names
 
 #: Deletions that are remembered, so that ``since`` can tell of them. A choice.
 KEPT_DELETIONS = 1024
@@ -73,31 +76,32 @@ class Versioned:
         new = {key: entry for key, entry in self.entries.items() if entry.version > version}
         return new, [key for key, then in self.deleted.items() if then > version]
 
-    def to_text(self) -> str:
-        """All of it as JSON."""
-        return json.dumps(
-            {
-                "epoch": self.epoch,
-                "changed": self.changed,
-                "version": self.version,
-                "entries": {key: [entry.text, entry.version] for key, entry in self.entries.items()},
-                "deleted": dict(self.deleted),
-                "forgotten": self.forgotten,
-            },
-            allow_nan=False,
-        )
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """All of it as arrays: what a checkpoint stores."""
+        texts = {
+            "epoch": [self.epoch],
+            "keys": list(self.entries),
+            "texts": [entry.text for entry in self.entries.values()],
+            "deleted": list(self.deleted),
+        }
+        packed = {f"{name}.{part}": x for name, some in texts.items() for part, x in pack_names(some).items()}
+        return {
+            **packed,
+            "changed": np.array(self.changed, dtype=np.float64),
+            "versions": np.array([entry.version for entry in self.entries.values()], dtype=np.int64),
+            "deleted_versions": np.array(list(self.deleted.values()), dtype=np.int64),
+            "counts": np.array([self.version, self.forgotten], dtype=np.int64),
+        }
 
     @classmethod
-    def from_text(cls, text: str) -> Versioned:
-        """The inverse of :meth:`to_text`. Raises ValueError or KeyError for a text that it does not write."""
-        read = json.loads(text)
-        if not isinstance(read, dict):
-            raise ValueError("a versioned state is an object of JSON")
-        return cls(
-            epoch=str(read["epoch"]),
-            changed=float(read["changed"]),
-            version=int(read["version"]),
-            entries={key: Entry(str(value), int(version)) for key, (value, version) in read["entries"].items()},
-            deleted={key: int(version) for key, version in read["deleted"].items()},
-            forgotten=int(read["forgotten"]),
-        )
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Versioned:
+        """The inverse of :meth:`to_arrays`. Raises ValueError or KeyError for arrays that do not fit."""
+
+        def texts(name: str) -> list[str]:
+            return unpack_names({part: arrays[f"{name}.{part}"] for part in ("names", "name_lengths")})
+
+        (epoch,), (version, forgotten) = texts("epoch"), arrays["counts"].tolist()
+        rows = zip(texts("keys"), texts("texts"), arrays["versions"].tolist(), strict=True)
+        deleted = zip(texts("deleted"), arrays["deleted_versions"].tolist(), strict=True)
+        entries = {key: Entry(text, then) for key, text, then in rows}
+        return cls(epoch, float(arrays["changed"]), version, entries, dict(deleted), forgotten)

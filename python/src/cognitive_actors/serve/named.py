@@ -17,7 +17,7 @@ from .problems import Refused
 #: Of every actor that replicas share: it outlives them, and Ray starts it again.
 SHARED = {"lifetime": "detached", "get_if_exists": True, "num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
 #: What the state's owner says, as a status.
-_STATUS = {StateConflict: 412, StateMissing: 404, HistoryGone: 410, StateFull: 422, OtherChange: 422}
+_STATUS = {StateConflict: 412, StateMissing: 404, HistoryGone: 410, StateFull: 422, OtherChange: 409}
 
 
 def durability_of(name: str) -> str | None:

@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from ray.exceptions import RayError, RayTaskError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from ..cluster import ClusterError
 from ..files.errors import InputError
@@ -90,6 +91,8 @@ def handle(app: FastAPI) -> None:
 
     async def answer(request: Request, error: Exception) -> JSONResponse:
         refused = refusal(error)
+        if isinstance(error, HTTPException) and refused.status == 405:
+            refused.headers |= {"Allow": _allowed(app, request)}
         if refused.status >= 500:
             logger.error("%s %s: %s", request.method, request.url.path, refused, exc_info=error)
         return response(refused, request_id(request.scope))
@@ -104,6 +107,14 @@ def handle(app: FastAPI) -> None:
     for kind in (Refused, HTTPException, InputError, ClusterError, RayError, Exception):
         app.add_exception_handler(kind, answer)
     app.add_exception_handler(RequestValidationError, invalid)
+
+
+def _allowed(app: FastAPI, request: Request) -> str:
+    """Methods of a place. Starlette knows those of its first route, and each operation is a route."""
+    routes = [route for route in app.routes if isinstance(route, Route)]
+    first = next((route for route in routes if route.matches(request.scope)[0] is not Match.NONE), None)
+    same = [route.methods or set() for route in routes if first is not None and route.path == first.path]
+    return ", ".join(sorted(set().union(*same)))
 
 
 def request_id(scope: Mapping[str, Any]) -> str | None:

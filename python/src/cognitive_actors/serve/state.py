@@ -32,8 +32,7 @@ Key = Annotated[str, Field(pattern=_PATTERN), WithJsonSchema(_SCHEMA)]
 _TAG = re.compile(r'\s*(W/)?"([^"]*)"\s*(?:,|$)')
 
 IfMatch = Annotated[str | None, Header(description="Entity tags, of which what is changed must have one.")]
-IfNoneMatch = Annotated[str | None, Header(description="Entity tags of what is known already.")]
-Absent = Annotated[str | None, Header(description="`*`: the key must not be there yet.", pattern=r"^\*$")]
+IfNoneMatch = Annotated[str | None, Header(description="Entity tags that it must not have; `*` for any.")]
 Once = Annotated[
     str | None,
     Header(
@@ -46,7 +45,7 @@ Once = Annotated[
 MISSING, GONE = answers(_404="There is no such key."), answers(_410="What changed since then is not known any more.")
 CONFLICT = answers(
     _405="The key is a place of the service itself.",
-    _409="The change has been made, and its answer is no longer kept.",
+    _409="The Idempotency-Key was another change's, or the change has been made and its answer is no longer kept.",
     _412="It is not, or no longer, what the change was made for.",
 )
 SAME: Responses = {304: {"description": "It is what the client knows."}}
@@ -106,7 +105,7 @@ class Changed(BaseModel):
     deleted: list[str]
 
 
-def _key(key: Annotated[str, Path(pattern=_PATTERN), WithJsonSchema(_SCHEMA)]) -> str:
+def _key(key: Annotated[str, Path(pattern=_PATTERN)]) -> str:
     if key in RESERVED:
         raise Refused(405, f"{key!r} is a place of this service; choose another key", {"Allow": "GET"})
     return key
@@ -174,11 +173,11 @@ class State:
 
         @app.put("/{key}", responses=UNAUTHORIZED | CONFLICT, **changing)
         async def put(
-            key: Named, new: NewValue, if_match: IfMatch = None, if_none_match: Absent = None, once: Once = None
+            key: Named, new: NewValue, if_match: IfMatch = None, if_none_match: IfNoneMatch = None, once: Once = None
         ) -> JSONResponse:
             """Set one value. The entity tag is then the value's."""
-            texts, absent = {key: text_of(new.value, "value")}, if_none_match is not None
-            return await self._change(texts, [], key=key, match=_tags(if_match), absent=absent, once=once)
+            texts, unless = {key: text_of(new.value, "value")}, _tags(if_none_match, weak=True)
+            return await self._change(texts, [], key=key, match=_tags(if_match), unless=unless, once=once)
 
         @app.delete("/{key}", responses=UNAUTHORIZED | CONFLICT | MISSING, **changing)
         async def delete(key: Named, if_match: IfMatch = None, once: Once = None) -> JSONResponse:
