@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -106,9 +107,10 @@ class SharedStateActor:
         """Set some keys and delete others, all or nothing: one new version.
 
         match: tags of which the state has one, or where ``key`` is given that key; ``*`` for any; unless: tags of
-        which it has none, ``*`` for a key that is not there. Returns ``epoch``, ``version``, ``tag`` (of the key where one is given), ``changed`` and
-        ``deleted``. Raises StateConflict where it is otherwise, StateMissing for ``key`` to be deleted and not there,
-        StateFull where there is no room, OtherChange for a request that was another one.
+        which it has none, ``*`` for a key that is not there. Returns ``epoch``, ``version``, ``tag`` (of the key where
+        one is given), ``changed`` and ``deleted``. Raises StateConflict where it is otherwise, StateMissing for
+        ``key`` to be deleted and not there, StateFull where there is no room, OtherChange for a request that was
+        another one.
         """
         content = json.dumps([dict(texts), list(deletions), key], sort_keys=True)
         digest = hashlib.sha256(content.encode()).hexdigest()
@@ -130,7 +132,7 @@ class SharedStateActor:
     def ready(self) -> dict[str, Any]:
         """Answers once the actor can work. restarted: whether its process is not its first."""
         again = ray.get_runtime_context().was_current_actor_reconstructed
-        return {"epoch": self.state.epoch, "version": self.state.version, "restarted": again}
+        return {"epoch": self.state.epoch, "version": self.state.version, "restarted": again, "pid": os.getpid()}
 
     @acknowledged
     def _change(
