@@ -16,7 +16,7 @@ CHARACTERS, DEPTH = 1 << 16, 32
 def text_of(value: Any, where: str) -> str:
     """The value as JSON. Raises Refused (422) with the place of what is none, and for one that is too large."""
     for place, part, depth in _parts(value, where):
-        if depth > DEPTH:
+        if depth >= DEPTH and isinstance(part, dict | list):
             raise Refused(422, f"{place}: more than {DEPTH} brackets within each other; write a flatter value")
         if isinstance(part, float) and not math.isfinite(part):
             raise Refused(422, f"{place} is {part}; write a finite number, or null where nothing is known")
@@ -34,8 +34,6 @@ def _parts(value: Any, where: str) -> Iterator[tuple[str, Any, int]]:
     while waiting:
         place, part, depth = waiting.pop()
         yield place, part, depth
-        if depth > DEPTH:
-            continue
         if isinstance(part, dict):
             waiting.extend((f"the key {key!r} of {place}", key, depth) for key in part)
             waiting.extend((f"{place}.{_shown(key)}", x, depth + 1) for key, x in part.items())

@@ -28,6 +28,7 @@ RESERVED = ("health", "ready", "status", "docs", "redoc", "openapi.json")
 MOST_KEYS = 1000
 _PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$"
 _SCHEMA = {"type": "string", "pattern": _PATTERN, "not": {"enum": list(RESERVED)}}
+_KEYED = {"type": "object", "propertyNames": _SCHEMA, "maxProperties": MOST_KEYS}
 Key = Annotated[str, Field(pattern=_PATTERN), WithJsonSchema(_SCHEMA)]
 _TAG = re.compile(r'\s*(W/)?"([^"]*)"\s*(?:,|$)')
 
@@ -92,7 +93,7 @@ class Changes(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    set: dict[Key, Any] = Field(default_factory=dict, max_length=MOST_KEYS)
+    set: Annotated[dict[Key, Any], WithJsonSchema(_KEYED)] = Field(default_factory=dict, max_length=MOST_KEYS)
     delete: list[Key] = Field(default_factory=list, max_length=MOST_KEYS)
 
 
