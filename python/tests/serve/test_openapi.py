@@ -38,7 +38,7 @@ def test_every_operation_is_as_it_is_described(
     options.append("--suppress-health-check=filter_too_much")
     token = f"--header=Authorization: {served.client.headers['Authorization']}"
     described = f"{served.client.base_url}/{service}/openapi.json"
-    command = [PROGRAM, f"--config-file={configuration}", "run", *options, token, described]
+    command = [str(PROGRAM), f"--config-file={configuration}", "run", *options, token, described]
     checked = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert checked.returncode == 0, checked.stdout[-6000:]
     assert selected in checked.stdout, checked.stdout

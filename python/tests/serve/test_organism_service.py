@@ -135,8 +135,9 @@ def test_the_overview_is_that_of_its_agents(served: Served) -> None:
 def test_to_initialise_again_changes_nothing(served: Served) -> None:
     name = new()
     good(served.client.post("/organism/step", json=stimulus(name)))
-    for body in (None, {}):
-        response = served.client.post("/organism/initialize", **({} if body is None else {"json": body}))
+    for content in (b"", b"{}"):
+        kind = {"Content-Type": "application/json"}
+        response = served.client.post("/organism/initialize", content=content, headers=kind)
         assert good(response) == {"phase": "ready"}
     assert good(agent_at(served.client, name))["step"] == 1
     assert served.client.post("/organism/initialize", json={"model": "x"}).status_code == 422

@@ -40,6 +40,7 @@ def good(response: httpx.Response) -> Any:
 
 def test_a_value_is_read_as_it_was_written(served: Served) -> None:
     key, nested = new(), json.loads("[" * DEPTH + "]" * DEPTH)
+    value: Any
     for value in (None, 0, 1.5, "ä\u2028", [], {}, {"a": [1, {"b": None}]}, True, 1 << 70, nested):
         version = good(put(served.client, key, value))["version"]
         response = served.stranger.get(f"/state/{key}")
@@ -113,7 +114,8 @@ def test_what_is_new_since_a_version(served: Served) -> None:
     assert (found["values"], found["deleted"], found["version"]) == ({comes: 2}, [goes], changed["version"])
     nothing = good(served.stranger.get("/state", params={"since": changed["version"]}))
     assert (nothing["values"], nothing["deleted"]) == ({}, []) and nothing["age"] >= 0
-    for params in ({"since": changed["version"] + 1}, {"since": 0, "epoch": "another"}):
+    unknown: list[dict[str, str]] = [{"since": str(changed["version"] + 1)}, {"since": "0", "epoch": "another"}]
+    for params in unknown:
         gone = served.stranger.get("/state", params=params)
         assert gone.status_code == 410 and "read the whole state" in gone.json()["detail"]
 

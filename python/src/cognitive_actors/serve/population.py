@@ -32,7 +32,7 @@ class PopulationArguments(BaseModel):
 
     model: str | None = None
     actor: str = "cognitive"
-    precision: float = Field(4.0, ge=0.0)
+    precision: float = Field(default=4.0, ge=0.0)
 
     def shared(self, *, makes: bool = True) -> SharedPopulation:
         """The agents. makes: as there."""
