@@ -124,7 +124,6 @@ class State:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         app = application("state", "Shared keys and values with versions.", self.settings, begin=self._begin)
-        changing: Any = {"dependencies": CHANGES, "response_model": Changed}
 
         @app.get("/ready", tags=["health"])
         async def is_ready() -> JSONResponse:
@@ -136,6 +135,11 @@ class State:
             """The actor that owns the state, and the limits in force."""
             return self._status()
 
+        self._add_reads(app)
+        self._add_changes(app)
+        return app
+
+    def _add_reads(self, app: FastAPI) -> None:
         @app.get("/", response_model=Values, responses=SAME | GONE)
         async def read(
             since: Annotated[int | None, Query(ge=0, description="Only what is new after this version.")] = None,
@@ -150,6 +154,19 @@ class State:
             body = {name: found[name] for name in ("epoch", "version", "age", "deleted")} | {"values": values}
             return JSONResponse(body, headers=_tagged(found))
 
+        @app.get("/{key}", response_model=Value, responses=SAME | MISSING)
+        async def read_one(key: Named, if_none_match: IfNoneMatch = None) -> Response:
+            """One value. The entity tag names the epoch and the version that brought it."""
+            found = await self.shared.ask("read", key, unless=_tags(if_none_match, weak=True))
+            if found["entries"] is None:
+                return _unchanged(found)
+            text, version = found["entries"][key]
+            body = {"key": key, "value": json.loads(text), "epoch": found["epoch"], "version": version}
+            return JSONResponse(body, headers=_tagged(found))
+
+    def _add_changes(self, app: FastAPI) -> None:
+        changing: Any = {"dependencies": CHANGES, "response_model": Changed}
+
         @app.patch("/", responses=UNAUTHORIZED | CONFLICT, **changing)
         async def change(changes: Changes, if_match: IfMatch = None, once: Once = None) -> JSONResponse:
             """Change several keys at once: one version, or none where anything is refused."""
@@ -161,16 +178,6 @@ class State:
                 raise Refused(422, f"the key {both[0]!r} is to be set and deleted; write it once")
             texts = {key: text_of(value, f"set.{key}") for key, value in changes.set.items()}
             return await self._change(texts, changes.delete, match=_tags(if_match), once=once)
-
-        @app.get("/{key}", response_model=Value, responses=SAME | MISSING)
-        async def read_one(key: Named, if_none_match: IfNoneMatch = None) -> Response:
-            """One value. The entity tag names the epoch and the version that brought it."""
-            found = await self.shared.ask("read", key, unless=_tags(if_none_match, weak=True))
-            if found["entries"] is None:
-                return _unchanged(found)
-            text, version = found["entries"][key]
-            body = {"key": key, "value": json.loads(text), "epoch": found["epoch"], "version": version}
-            return JSONResponse(body, headers=_tagged(found))
 
         @app.put("/{key}", responses=UNAUTHORIZED | CONFLICT, **changing)
         async def put(
@@ -184,8 +191,6 @@ class State:
         async def delete(key: Named, if_match: IfMatch = None, once: Once = None) -> JSONResponse:
             """Delete one key."""
             return await self._change({}, [key], key=key, match=_tags(if_match), once=once)
-
-        return app
 
     async def _begin(self) -> None:
         # That nobody need wait for it later. Where it cannot be now, it is said to who asks.
