@@ -184,3 +184,18 @@ def test_a_durable_population_gives_no_snapshot_with_its_results(counted: Genera
     with pytest.raises(ValueError, match="durable, and saves its state itself; call process, and snapshot to look"):
         answer(actor.process_and_snapshot.remote(chunks()[0]))
     assert answer(actor.ready.remote())["agents"] == 0
+
+
+def test_an_end_comes_after_what_is_under_way_and_is_for_good(model: GenerativeModel, at: Durability) -> None:
+    settings = CycleSettings()
+    actor = population(there, model, replace(at, every=1000), settings=settings)
+    twin = population(Here, model, settings=settings)
+    under_way = [actor.process.remote(chunk) for chunk in chunks()]
+    end = actor.end.remote()
+    for reference, chunk in zip(under_way, chunks(), strict=True):
+        assert_same_results(answer(reference), answer(twin.process.remote(chunk)))
+    with pytest.raises(ray.exceptions.ActorDiedError):
+        answer(end)
+    with pytest.raises(ray.exceptions.ActorDiedError):
+        answer(actor.ready.remote())
+    assert_same(state_of(population(Here, model, replace(at, every=1000), settings=settings)), state_of(twin))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,8 @@ import ray
 from ..core.cycle import CognitiveCycle, CycleSettings
 from ..core.model import GenerativeModel
 from ..core.roster import Chunk, Roster
+from ..core.views import agent_view, summary
+from ..files.store import StaleWriter
 from .durability import Continuity, Durability, acknowledged
 from .kept_agents import KeptAgents
 from .process import prepare_process
@@ -41,6 +45,7 @@ class PopulationActor:
             self.roster.restore(snapshot)
         # What the chunk under way, if it is one that may have to be undone, found.
         self._kept: KeptAgents | None = None
+        self._free_energy: float | None = None
         self._continuity = Continuity(durability, actor="population", model=model, settings=settings)
         self._continuity.begin(self)
 
@@ -52,9 +57,9 @@ class PopulationActor:
         LookupError where that answer found no room (``Durability.room``) beside those since.
         """
         if self._continuity.durability is None:
-            return self.roster.process(chunk)
+            return self._felt(chunk, self.roster.process(chunk))
         try:
-            return self._process(chunk, request=request)
+            return self._felt(chunk, self._process(chunk, request=request))
         finally:
             self._kept = None
 
@@ -86,6 +91,34 @@ class PopulationActor:
     def ready(self) -> dict[str, Any]:
         """Answers once the actor can work."""
         return {"agents": len(self.roster), "device": str(self.roster.cycle.model.device), "pid": os.getpid()}
+
+    def agents(self, offset: int = 0, limit: int = 100) -> dict[str, Any]:
+        """``agents``, names in the order in which they joined, and ``total``, how many there are."""
+        names = list(itertools.islice(self.roster.rows, offset, offset + limit))
+        return {"agents": names, "total": len(self.roster)}
+
+    def agent(self, name: str) -> dict[str, Any] | None:
+        """One agent as :func:`cognitive_actors.core.views.agent_view` has it, None for one that is not there."""
+        return agent_view(self.roster, name) if name in self.roster.rows else None
+
+    def overview(self) -> dict[str, Any]:
+        """All agents as :func:`cognitive_actors.core.views.summary` has them, and ``free_energy``: the mean in nats
+        over the stimuli of the last chunk that this process was given; None before the first."""
+        return {**summary(self.roster), "free_energy": self._free_energy}
+
+    def end(self) -> None:
+        """Save, and end this process for good, after all calls that came before. Never returns: raises ActorDiedError
+        at the caller. Not ended is an actor that is durable and cannot save."""
+        # Another one goes on from what was saved.
+        with suppress(StaleWriter):
+            self._continuity.save(self)
+        ray.actor.exit_actor()
+
+    def _felt(self, chunk: Chunk, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        on_time = ~columns["late"]
+        if on_time.any():
+            self._free_energy = float(columns["free_energy"][on_time].mean())
+        return columns
 
     @acknowledged
     def _process(self, chunk: Chunk, *, request: str | None = None) -> dict[str, np.ndarray]:

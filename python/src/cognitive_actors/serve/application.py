@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .. import __version__
 from . import problems
@@ -48,19 +50,51 @@ class Ready(BaseModel):
     reasons: list[str]
 
 
-def application(name: str, description: str, settings: ServiceSettings) -> FastAPI:
-    """An application without its routes."""
-    app = FastAPI(title=name, description=description, version=__version__, responses=RESPONSES)
+def application(
+    name: str,
+    description: str,
+    settings: ServiceSettings,
+    *,
+    health: Callable[[], Awaitable[None]] | None = None,
+    begin: Callable[[], Awaitable[None]] | None = None,
+) -> FastAPI:
+    """An application without its routes. health: raises Refused for a service that is more than its process, and not
+    well; begin: called once the process serves."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if begin is not None:
+            await begin()
+        yield
+
+    app = FastAPI(title=name, description=description, version=__version__, responses=RESPONSES, lifespan=lifespan)
     app.state.settings = settings
     app.add_middleware(Guard, settings=settings)
+    # Last, and so the first to be passed.
+    app.add_middleware(Rooted)
     problems.handle(app)
 
-    @app.get("/health", tags=["health"])
-    async def health() -> Health:
+    @app.get("/health", tags=["health"], description=None if health is None else health.__doc__)
+    async def is_well() -> Health:
         """Whether the process answers."""
+        if health is not None:
+            await health()
         return Health()
 
     return app
+
+
+class Rooted:
+    """ASGI middleware: a service's own address, without a slash behind it, is that with one, and not sent there."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        root = scope.get("root_path", "")
+        if scope["type"] == "http" and scope["path"] in ("", root):
+            scope = {**scope, "path": f"{root}/"}
+        await self._app(scope, receive, send)
 
 
 def ready(reasons: list[str]) -> JSONResponse:

@@ -2,19 +2,18 @@
 
 import json
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, Field, create_model
 from ray import serve
+from ray.exceptions import RayError
 
-from ..core.cycle import CycleSettings
-from ..files.models import load_model
-from ..pipeline.examples import example_model
 from .application import UNAUTHORIZED, Responses, answers, application, ready, takes
 from .guard import CHANGES
-from .population import SharedPopulation
+from .population import PopulationArguments
 from .problems import Refused
 from .settings import ServiceSettings
 from .stimulus import Cycle, Stimulus, stimulus_of
@@ -30,16 +29,10 @@ LINES: Responses = {
 }
 
 
-class CognitiveArguments(BaseModel):
-    """``args`` of the application. model: path of a generative model, the umbrella example without one; actor: name of
-    the actor that owns the agents; precision: of policies, at baseline; batch, wait: requests that are thought about
-    together at most, and seconds that the first one waits for others."""
+class CognitiveArguments(PopulationArguments):
+    """``args`` of the application, beside which agents it is for. batch, wait: requests that are thought about together
+    at most, and seconds that the first one waits for others."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    model: str | None = None
-    actor: str = "cognitive"
-    precision: float = Field(4.0, ge=0.0)
     batch: int = Field(32, ge=1)
     wait: float = Field(0.002, ge=0.0)
 
@@ -58,9 +51,7 @@ class Cognitive:
 
     def __init__(self, arguments: CognitiveArguments) -> None:
         self.settings = ServiceSettings.read()
-        model = load_model(arguments.model or example_model())
-        self.population = SharedPopulation(arguments.actor, model, CycleSettings(precision=arguments.precision))
-        self.population.actor()
+        self.population = arguments.shared()
         for batched in (self._execute, self._advise):
             batched.set_max_batch_size(arguments.batch)
             batched.set_batch_wait_timeout_s(arguments.wait)
@@ -70,7 +61,7 @@ class Cognitive:
         known = stimulus_of(self.population.model)
         listed: Any = Annotated[list[known], Several]  # type: ignore[valid-type]
         several = create_model("Stimuli", __base__=Stimuli, stimuli=(listed, ...))
-        app = application("cognitive", "Cognitive cycles of active-inference agents.", self.settings)
+        app = application("cognitive", "Cognitive cycles of active-inference agents.", self.settings, begin=self._begin)
 
         @app.get("/ready", tags=["health"])
         async def is_ready() -> JSONResponse:
@@ -102,6 +93,11 @@ class Cognitive:
             return StreamingResponse(self._lines(stimuli.stimuli), media_type=NDJSON)
 
         return app
+
+    async def _begin(self) -> None:
+        # That nobody need wait for it later. Where it cannot be now, it is said to who asks.
+        with suppress(Refused, RayError):
+            await self.population.actor()
 
     @serve.batch  # type: ignore[untyped-decorator]
     async def _execute(self, records: list[dict[str, Any]]) -> list[dict[str, Any] | Refused]:

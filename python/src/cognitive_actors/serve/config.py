@@ -10,7 +10,9 @@ from pydantic import ValidationError
 from ray.serve.schema import ServeDeploySchema
 
 #: Modules of this package, and what they are called in URLs.
-SERVICES = ("cognitive", "ml", "energy")
+SERVICES = ("cognitive", "organism", "state", "ml", "energy")
+#: Those that are given a generative model.
+THINKING = ("cognitive", "organism", "ml", "energy")
 #: Replicas of a service, by the requests that wait for each.
 AUTOSCALING = {"min_replicas": 1, "max_replicas": 4, "target_ongoing_requests": 16}
 
@@ -22,7 +24,7 @@ def bundled(host: str = "127.0.0.1", port: int = 8000, model: str | None = None)
         {
             "proxy_location": "EveryNode",
             "http_options": {"host": host, "port": port},
-            "applications": [_service(name, arguments) for name in SERVICES],
+            "applications": [_service(name, arguments if name in THINKING else {}) for name in SERVICES],
         },
         "the services of this package",
     )

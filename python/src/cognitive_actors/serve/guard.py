@@ -26,7 +26,7 @@ class Guard:
         self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].endswith(WATCHED):
+        if scope["type"] != "http" or _is_watched(scope):
             await self._app(scope, receive, send)
             return
         passage = _Passage(self._settings, receive, send)
@@ -52,6 +52,12 @@ class Guard:
             self._in_flight -= 1
         if refused is not None and not passage.answered:
             await response(refused, request_id(scope))(scope, receive, send)
+
+
+def _is_watched(scope: Scope) -> bool:
+    # Only where it is the service's own place: what clients name may end alike.
+    path = str(scope["path"]).removeprefix(str(scope.get("root_path", "")))
+    return scope["method"] in ("GET", "HEAD") and path in WATCHED
 
 
 class _Passage:

@@ -4,60 +4,104 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
+import secrets
 from collections.abc import Sequence
 from typing import Any
 
-import ray
+from pydantic import BaseModel, ConfigDict, Field
 from ray.exceptions import ActorDiedError
 
-from ..actors.durability import CHECKPOINTS
 from ..actors.population import PopulationActor
 from ..core.cycle import CycleSettings
 from ..core.model import GenerativeModel
 from ..core.roster import Chunk
 from ..files.jsonl import RecordParser
+from ..files.models import load_model
+from ..pipeline.examples import example_model
 from ..pipeline.outcomes import outcome_record
+from .lifecycle import Lifecycle
+from .named import SHARED, durability_of, existing, reasons_of
 from .problems import Refused
+
+
+class PopulationArguments(BaseModel):
+    """Which agents a service is for, the same in all that share them. model: path of a generative model, the umbrella
+    example without one; actor: name of the actor that owns the agents; precision: of policies, at baseline."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str | None = None
+    actor: str = "cognitive"
+    precision: float = Field(default=4.0, ge=0.0)
+
+    def shared(self, *, makes: bool = True) -> SharedPopulation:
+        """The agents. makes: as there."""
+        model = load_model(self.model or example_model())
+        return SharedPopulation(self.actor, model, CycleSettings(precision=self.precision), makes=makes)
 
 
 class SharedPopulation:
     """Agents in a named, detached actor, which all replicas share and which outlives them.
 
-    It is made by whoever needs it first. Where the machines are told of a store for checkpoints, it saves each change
-    before it answers; elsewhere its agents begin at rest when it is started again.
+    It is made by whoever needs it first, unless it has been stopped (see ``lifecycle``); where not ``makes``, only by
+    ``make``. Where the machines are told of a store for checkpoints, it saves each change before it answers; elsewhere
+    its agents begin at rest when it is started again.
     """
 
-    def __init__(self, name: str, model: GenerativeModel, settings: CycleSettings) -> None:
+    def __init__(self, name: str, model: GenerativeModel, settings: CycleSettings, *, makes: bool = True) -> None:
         self.name, self.model, self.settings = name, model, settings
+        self.lifecycle = Lifecycle(name)
         self._parser = RecordParser(model)
+        self._makes = makes
         self._actor: Any = None
 
-    def actor(self) -> Any:
-        """The actor, made where there is none."""
+    async def actor(self) -> Any:
+        """The actor. Raises Refused (503) where it has been stopped, and where there is none to be made."""
         if self._actor is None:
-            self._actor = PopulationActor.options(  # type: ignore[attr-defined]
-                name=self.name,
-                lifetime="detached",
-                get_if_exists=True,
-                num_cpus=0,
-                max_restarts=-1,
-                max_task_retries=-1,
-            ).remote(self.model, self.settings, durability=self.durability)
+            await self.lifecycle.check()
+            found = await existing(self.name)
+            if found is None and not self._makes:
+                raise self.lifecycle.gone()
+            self._actor = await self.make() if found is None else found
         return self._actor
+
+    async def make(self) -> Any:
+        """The actor, made where there is none. Raises Refused (503) where it is stopped meanwhile."""
+        made = PopulationActor.options(name=self.name, **SHARED).remote(  # type: ignore[attr-defined]
+            self.model, self.settings, durability=self.durability
+        )
+        if await self.lifecycle.stopped():
+            # Who stopped it has not seen this one.
+            made.end.remote()
+            raise self.lifecycle.gone()
+        return made
 
     @property
     def durability(self) -> str | None:
         """The actor's key in the store of checkpoints, None where no store is named."""
-        return self.name if os.environ.get(CHECKPOINTS) else None
+        return durability_of(self.name)
 
     async def ready(self, seconds: float) -> list[str]:
         """Why the agents cannot be asked; nothing if they can."""
         try:
-            await asyncio.wait_for(asyncio.wrap_future(self.actor().ready.remote().future()), seconds)
-        except (TimeoutError, ray.exceptions.RayError) as error:
-            return [f"the actor {self.name!r} does not answer: {type(error).__name__}"]
-        return []
+            return await reasons_of(self.name, self.ask("ready"), seconds)
+        except Refused as refused:
+            return [str(refused)]
+
+    async def ask(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """What a method of the actor returns. It is asked again where the actor that was known has ended: a method
+        that changes something must be given a ``request``, so that one that is durable applies it once."""
+        known = self._actor is not None
+        actor = await self.actor()
+        try:
+            return await asyncio.wrap_future(getattr(actor, method).remote(*arguments, **options).future())
+        except ActorDiedError:
+            # For good: it was shut down, or somebody has killed it.
+            self._actor = None
+            await self.lifecycle.check()
+            if not known:
+                raise
+        return await self.ask(method, *arguments, **options)
 
     async def think(self, records: Sequence[dict[str, Any]], *, advise: bool) -> list[dict[str, Any] | Refused]:
         """One cycle for each stimulus, in order; what came of it, or why it was refused."""
@@ -80,10 +124,6 @@ class SharedPopulation:
         return [answer for answer in answers if answer is not None]
 
     async def _ask(self, chunk: Chunk, advise: bool) -> Any:
-        actor = self.actor()
-        try:
-            return await (actor.advise if advise else actor.process).remote(chunk)
-        except ActorDiedError:
-            # For good: somebody has killed it. The next request makes another.
-            self._actor = None
-            raise
+        if advise:
+            return await self.ask("advise", chunk)
+        return await self.ask("process", chunk, request=secrets.token_hex(16))

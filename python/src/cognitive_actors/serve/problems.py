@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -13,9 +14,11 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from ray.exceptions import RayError, RayTaskError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from ..cluster import ClusterError
 from ..files.errors import InputError
+from ..files.store import StoreUnavailable
 
 logger = logging.getLogger("ray.serve")
 MEDIA_TYPE = "application/problem+json"
@@ -56,7 +59,14 @@ def response(refused: Refused, request_id: str | None, errors: list[dict[str, An
         errors=errors or [],
     )
     body = problem.model_dump(exclude_defaults=True)
-    return JSONResponse(body, refused.status, headers=refused.headers, media_type=MEDIA_TYPE)
+    return _Ascii(body, refused.status, headers=refused.headers, media_type=MEDIA_TYPE)
+
+
+class _Ascii(JSONResponse):
+    """JSON that can repeat whatever a client has sent, also half a character."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content).encode("ascii")
 
 
 def refusal(error: Exception) -> Refused:
@@ -69,6 +79,8 @@ def refusal(error: Exception) -> Refused:
         return Refused(error.status_code, str(error.detail), error.headers)
     if isinstance(error, InputError):
         return Refused(422, str(error))
+    if isinstance(error, StoreUnavailable):
+        return away("the store of checkpoints does not answer at the moment; try again")
     if isinstance(error, (ClusterError, RayError)) and not isinstance(error, RayTaskError):
         return away("the actor that this service asks is not there at the moment; try again")
     return Refused(500, "a fault of this service; its log has it under the request's id")
@@ -79,6 +91,8 @@ def handle(app: FastAPI) -> None:
 
     async def answer(request: Request, error: Exception) -> JSONResponse:
         refused = refusal(error)
+        if isinstance(error, HTTPException) and refused.status == 405:
+            refused.headers |= {"Allow": _allowed(app, request)}
         if refused.status >= 500:
             logger.error("%s %s: %s", request.method, request.url.path, refused, exc_info=error)
         return response(refused, request_id(request.scope))
@@ -93,6 +107,14 @@ def handle(app: FastAPI) -> None:
     for kind in (Refused, HTTPException, InputError, ClusterError, RayError, Exception):
         app.add_exception_handler(kind, answer)
     app.add_exception_handler(RequestValidationError, invalid)
+
+
+def _allowed(app: FastAPI, request: Request) -> str:
+    """Methods of a place. Starlette knows those of its first route, and each operation is a route."""
+    routes = [route for route in app.routes if isinstance(route, Route)]
+    first = next((route for route in routes if route.matches(request.scope)[0] is not Match.NONE), None)
+    same = [route.methods or set() for route in routes if first is not None and route.path == first.path]
+    return ", ".join(sorted(set().union(*same)))
 
 
 def request_id(scope: Mapping[str, Any]) -> str | None:

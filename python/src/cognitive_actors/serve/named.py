@@ -1,0 +1,85 @@
+"""Named, detached actors that own the state, as replicas ask them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable
+from typing import Any
+
+import ray
+from ray.exceptions import ActorDiedError, RayTaskError
+
+from ..actors.durability import CHECKPOINTS
+from ..actors.shared_state import HistoryGone, OtherChange, SharedStateActor, StateConflict, StateFull, StateMissing
+from .problems import Refused
+
+#: Of every actor that replicas share: it outlives them, and Ray starts it again.
+SHARED = {"lifetime": "detached", "get_if_exists": True, "num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
+#: What the state's owner says, as a status.
+_STATUS = {StateConflict: 412, StateMissing: 404, HistoryGone: 410, StateFull: 422, OtherChange: 409}
+
+
+def durability_of(name: str) -> str | None:
+    """The actor's key in the store of checkpoints, None where no store is named."""
+    return name if os.environ.get(CHECKPOINTS) else None
+
+
+async def existing(name: str) -> Any:
+    """The actor of a name, None where there is none."""
+    try:
+        return await asyncio.to_thread(ray.get_actor, name)
+    except ValueError:
+        return None
+
+
+async def reasons_of(name: str, answer: Awaitable[Any], seconds: float) -> list[str]:
+    """Why an actor does not answer in time; nothing if it does."""
+    try:
+        await asyncio.wait_for(answer, seconds)
+    except (TimeoutError, ray.exceptions.RayError) as error:
+        return [f"the actor {name!r} does not answer: {type(error).__name__}"]
+    return []
+
+
+class SharedState:
+    """A SharedStateActor by name, made by whoever needs it first."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._actor: Any = None
+
+    def actor(self) -> Any:
+        """The actor, made where there is none."""
+        if self._actor is None:
+            self._actor = SharedStateActor.options(name=self.name, **SHARED).remote(  # type: ignore[attr-defined]
+                durability=self.durability
+            )
+        return self._actor
+
+    @property
+    def durability(self) -> str | None:
+        """The actor's key in the store of checkpoints, None where no store is named."""
+        return durability_of(self.name)
+
+    async def ready(self, seconds: float) -> list[str]:
+        """Why the owner cannot be asked; nothing if it can."""
+        return await reasons_of(self.name, self.ask("ready"), seconds)
+
+    async def ask(self, method: str, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """What a method of the owner returns. Raises Refused for what the owner refuses."""
+        try:
+            reference = getattr(self.actor(), method).remote(*arguments, **options)
+            answer: dict[str, Any] = await asyncio.wrap_future(reference.future())
+        except ActorDiedError:
+            # For good: somebody has killed it. The next request makes another.
+            self._actor = None
+            raise
+        except RayTaskError as error:
+            if type(error.cause) in _STATUS:
+                raise Refused(_STATUS[type(error.cause)], str(error.cause)) from None
+            if isinstance(error.cause, LookupError):
+                # The request has been applied, and its answer is no longer kept.
+                raise Refused(409, str(error.cause.args[0])) from None
+            raise
+        return answer
