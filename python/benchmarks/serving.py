@@ -36,7 +36,7 @@ def empty() -> serve.Application:
     async def execute(stimulus: dict[str, Any]) -> dict[str, str]:
         return {"agent": str(stimulus["agent"])}
 
-    return serve.deployment(name="Empty", max_ongoing_requests=128, ray_actor_options={"num_cpus": 0.1})(
+    return serve.deployment(name="Empty", max_ongoing_requests=256, ray_actor_options={"num_cpus": 0.1})(
         serve.ingress(app)(type("Empty", (), {}))
     ).bind()
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
+from ray import serve
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .. import __version__
@@ -17,6 +18,9 @@ from .guard import Guard
 from .settings import ServiceSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
+#: Requests that Serve hands to a replica at a time: more than a service itself lets in, so that it is the service that
+#: says 429. With fewer, requests wait in the proxy, which asks again after ever longer pauses.
+ONGOING = 256
 Responses = dict[int | str, dict[str, Any]]
 
 
@@ -111,3 +115,9 @@ def takes(**types: Any) -> Callable[[F], F]:
         return operation
 
     return annotate
+
+
+def deployed(service: type, arguments: BaseModel) -> serve.Application:
+    """A service as a Serve application: a deployment of the class's name, which a configuration may change."""
+    deployment = serve.deployment(name=service.__name__, max_ongoing_requests=ONGOING)(serve.ingress()(service))
+    return deployment.bind(arguments)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, create_model
 from ray import serve
 from ray.exceptions import RayError
 
-from .application import UNAUTHORIZED, Responses, answers, application, ready, takes
+from .application import UNAUTHORIZED, Responses, answers, application, deployed, ready, takes
 from .guard import CHANGES
 from .population import PopulationArguments
 from .problems import Refused
@@ -142,5 +142,4 @@ def build(arguments: Mapping[str, Any]) -> serve.Application:
 
     arguments: as :class:`CognitiveArguments` has them. Raises ValueError for others.
     """
-    deployment = serve.deployment(name="Cognitive")(serve.ingress()(Cognitive))
-    return deployment.bind(CognitiveArguments.model_validate(arguments))
+    return deployed(Cognitive, CognitiveArguments.model_validate(arguments))

@@ -60,8 +60,6 @@ def _service(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         "deployments": [
             {
                 "name": name.capitalize(),
-                # More than the service itself lets in, so that it is the service that says 429.
-                "max_ongoing_requests": 128,
                 "autoscaling_config": AUTOSCALING,
                 "ray_actor_options": {"num_cpus": 0.1},
             }

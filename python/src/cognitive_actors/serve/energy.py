@@ -19,7 +19,7 @@ from ..files.errors import InputError, suggestion
 from ..files.jsonl import parse_records
 from ..files.models import load_model
 from ..pipeline.examples import example_model
-from .application import application, ready, takes
+from .application import application, deployed, ready, takes
 from .energy_bodies import Beliefs, Descended, DescendRequest, Policy, Terms, TermsRequest, descend_of, terms_of
 from .settings import ServiceSettings
 
@@ -183,5 +183,4 @@ def build(arguments: Mapping[str, Any]) -> serve.Application:
 
     arguments: as :class:`EnergyArguments` has them. Raises ValueError for others.
     """
-    deployment = serve.deployment(name="Energy")(serve.ingress()(Energy))
-    return deployment.bind(EnergyArguments.model_validate(arguments))
+    return deployed(Energy, EnergyArguments.model_validate(arguments))

@@ -95,7 +95,7 @@ class _Passage:
         return Refused(413, f"the body has more than {self._most} bytes; send it in parts")
 
 
-def check_token(
+async def check_token(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> None:
     """Let pass who presents the token, where there is one. Raises Refused (401)."""

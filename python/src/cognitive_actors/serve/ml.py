@@ -20,7 +20,7 @@ from ..core.workspace import GlobalWorkspace, Signals
 from ..files.models import load_model
 from ..pipeline.examples import example_model
 from . import ml_bodies as bodies
-from .application import UNAUTHORIZED, answers, application, ready
+from .application import UNAUTHORIZED, answers, application, deployed, ready
 from .guard import CHANGES
 from .ml_bodies import StreamName
 from .settings import ServiceSettings
@@ -207,5 +207,4 @@ def build(arguments: Mapping[str, Any]) -> serve.Application:
 
     arguments: as :class:`MlArguments` has them. Raises ValueError for others.
     """
-    deployment = serve.deployment(name="Ml")(serve.ingress()(Ml))
-    return deployment.bind(MlArguments.model_validate(arguments))
+    return deployed(Ml, MlArguments.model_validate(arguments))

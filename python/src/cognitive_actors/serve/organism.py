@@ -11,7 +11,7 @@ from ray import serve
 from ray.exceptions import ActorDiedError
 
 from ..cluster import get_ray_cluster_info
-from .application import UNAUTHORIZED, Responses, answers, application, ready, takes
+from .application import UNAUTHORIZED, Responses, answers, application, deployed, ready, takes
 from .guard import CHANGES
 from .lifecycle import NOT_INITIALISED, STOPPING
 from .named import existing
@@ -247,5 +247,4 @@ def build(arguments: Mapping[str, Any]) -> serve.Application:
 
     arguments: as :class:`OrganismArguments` has them. Raises ValueError for others.
     """
-    deployment = serve.deployment(name="Organism")(serve.ingress()(Organism))
-    return deployment.bind(OrganismArguments.model_validate(arguments))
+    return deployed(Organism, OrganismArguments.model_validate(arguments))

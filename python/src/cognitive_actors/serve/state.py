@@ -13,7 +13,7 @@ from ray import serve
 from ray.exceptions import RayError
 
 from ..actors.shared_state import Room
-from .application import UNAUTHORIZED, Responses, answers, application, ready
+from .application import UNAUTHORIZED, Responses, answers, application, deployed, ready
 from .guard import CHANGES
 from .json_values import CHARACTERS, text_of
 from .named import SharedState
@@ -242,5 +242,4 @@ def build(arguments: Mapping[str, Any]) -> serve.Application:
 
     arguments: as :class:`StateArguments` has them. Raises ValueError for others.
     """
-    deployment = serve.deployment(name="State")(serve.ingress()(State))
-    return deployment.bind(StateArguments.model_validate(arguments))
+    return deployed(State, StateArguments.model_validate(arguments))
