@@ -7,6 +7,7 @@
 # make bench          the engine beside pymdp, the pipeline beside the core alone
 # make bench-cluster  services.ray beside a bare `ray start`, in containers
 # make bench-recovery how long both take to recover from the same faults
+# make bench-services the services beside an empty application; durable tasks under fire
 # make soak           a random process is killed every 20 s, in containers: make soak MINUTES=20
 
 PYTHON ?= python3
@@ -19,7 +20,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 export RAY_USAGE_STATS_ENABLED := 0
 
 .DEFAULT_GOAL := run
-.PHONY: run test test-python test-cluster check format scenario faults snapshots fuzz bench bench-cluster bench-recovery soak clean
+.PHONY: run test test-python test-cluster check format scenario faults snapshots fuzz bench bench-cluster bench-recovery bench-services soak clean
 
 run: $(VENV)/.installed
 	$(BIN)/cognitive run python/examples/seattle-weather.jsonl \
@@ -72,6 +73,10 @@ bench-cluster: $(VENV)/.tested
 
 bench-recovery: $(VENV)/.tested
 	$(BIN)/python tests/benchmarks/recovery.py --output $(OUT)/benchmarks
+
+bench-services: $(VENV)/.tested
+	cd python && ../$(BIN)/python -m benchmarks.serving --output ../$(OUT)/benchmarks
+	cd python && ../$(BIN)/python -m benchmarks.dispatch --tasks 100000
 
 soak: $(VENV)/.tested
 	$(BIN)/python tests/benchmarks/soak.py --minutes $(MINUTES) --output $(OUT)/benchmarks
