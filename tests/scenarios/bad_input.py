@@ -234,6 +234,11 @@ bring_up(head, worker)
 for machine, _unit in UNITS:
     machine.succeed(f"cat > /root/knock.py <<'END'\n{KNOCK}END")
 cluster_works()
+# What Serve's API needs is loaded by whoever asks for it first, and stays.
+head.succeed(
+    'curl -sSf -m 60 -o /dev/null -H "Authorization: Bearer $(cat /var/lib/ray/token)" '
+    "http://10.42.0.1:8265/api/serve/applications/"
+)
 before = census()
 assert any("gcs_server" in said for said, _, _ in before["ray-head"].values()), before
 pids = {unit: property_of(machine, unit, "MainPID") for machine, unit in UNITS}

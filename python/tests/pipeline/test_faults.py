@@ -14,14 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from days import days, write_jsonl
-from processes import kill_population, python, wait_until
+from processes import descendants, kill_population, python, wait_until
 
 from cognitive_actors.files.errors import InputError
 from cognitive_actors.pipeline.run import Advance, RunRequest, run
 
 pytestmark = pytest.mark.usefixtures("embedded_ray")
 
-AGENTS, EACH = 50, 400
+AGENTS, EACH = 50, 800
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,12 @@ def test_a_driver_that_is_ended_is_resumed(
     command += ["--out", str(tmp_path), "--address", "local", "--shards", "1", "--commit-seconds", "0"]
     process = python(*command)
     wait_until(lambda: len(list(tmp_path.glob(".run/part-*.parquet"))) > 0, process)
+    workers = [pid for pid, line in descendants(process.pid).items() if "cognitive_actors run" in line]
     os.kill(process.pid, end)
+    if end == signal.SIGKILL:
+        # It would end by itself a moment later, when the run may be over.
+        for pid in workers:
+            os.kill(pid, end)
     _, errors = process.communicate(timeout=60)
     if end == signal.SIGINT:
         assert process.returncode == 130
