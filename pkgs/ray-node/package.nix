@@ -1,5 +1,6 @@
-# The main process of a Ray node's unit. Python of the standard library alone, run by the Python of
-# ray-env: `python3 -SsE ${ray-node}/ray_node.py`, which shares its memory with Ray's own processes.
+# The main processes of the units: of a node and of the head's Serve applications, in Python of the
+# standard library alone, and of a job, with Ray's client. They are run by the Python of ray-env, as
+# `python3 -SsE ${ray-node}/ray_node.py`, and share its memory with Ray's own processes.
 { lib, stdenvNoCC }:
 stdenvNoCC.mkDerivation {
   pname = "ray-node";
