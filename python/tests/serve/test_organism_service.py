@@ -18,6 +18,7 @@ import ray
 from processes import descendants, wait_until
 from served import Served
 
+from cognitive_actors.cluster.settings import default_namespace
 from cognitive_actors.core.model import GenerativeModel
 from cognitive_actors.serve.organism import Organism, OrganismArguments
 from cognitive_actors.serve.problems import Refused
@@ -226,7 +227,7 @@ def test_replicas_agree() -> None:
             assert good(await one.get("/agents"))["agents"] == ["a", "b", "c"]
             good(await other.post("/shutdown"))
             # Nobody forgets it, whichever process dies.
-            agreement = ray.get_actor(f"{arguments.actor}-lifecycle")
+            agreement = ray.get_actor(f"{arguments.actor}-lifecycle", default_namespace())
             os.kill((await agreement.ready.remote())["pid"], signal.SIGKILL)
             assert (await agreement.ready.remote())["restarted"]
             for client in (one, other):

@@ -6,10 +6,12 @@ Address:   argument > RAY_ADDRESS > RAY_HOST + RAY_PORT > a node running on this
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 DEFAULT_NAMESPACE = "cognitive"
+_NAMESPACES = ("RAYNIXOS_NAMESPACE", "SEEDCORE_NS", "RAY_NAMESPACE")
 DEFAULT_CLIENT_PORT = 10001
 
 #: The address that stands for a Ray started inside this very process.
@@ -25,6 +27,11 @@ class ConnectionSettings:
     source: str
 
 
+def default_namespace(environ: Mapping[str, str] = os.environ) -> str:
+    """The namespace where none is given: what drivers, replicas and dispatchers of one cluster agree on."""
+    return next((environ[name] for name in _NAMESPACES if environ.get(name)), DEFAULT_NAMESPACE)
+
+
 def resolve(
     address: str | None,
     namespace: str | None,
@@ -37,10 +44,7 @@ def resolve(
 
     node_here: whether a Ray node runs on this machine. Raises ValueError for a RAY_PORT that is not a port.
     """
-    ns = namespace or next(
-        (environ[k] for k in ("RAYNIXOS_NAMESPACE", "SEEDCORE_NS", "RAY_NAMESPACE") if environ.get(k)),
-        DEFAULT_NAMESPACE,
-    )
+    ns = namespace or default_namespace(environ)
     if address:
         return ConnectionSettings(address, ns, "the address given")
     if environ.get("RAY_ADDRESS"):

@@ -12,10 +12,9 @@ from ray.exceptions import ActorDiedError, RayTaskError
 
 from ..actors.durability import CHECKPOINTS
 from ..actors.shared_state import HistoryGone, OtherChange, SharedStateActor, StateConflict, StateFull, StateMissing
+from ..cluster.settings import default_namespace
 from .problems import Refused
 
-#: Of every actor that replicas share: it outlives them, and Ray starts it again.
-SHARED = {"lifetime": "detached", "get_if_exists": True, "num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
 #: What the state's owner says, as a status.
 _STATUS = {StateConflict: 412, StateMissing: 404, HistoryGone: 410, StateFull: 422, OtherChange: 409}
 
@@ -25,10 +24,26 @@ def durability_of(name: str) -> str | None:
     return name if os.environ.get(CHECKPOINTS) else None
 
 
+def shared_options(name: str) -> dict[str, Any]:
+    """Options of an actor that replicas share: it outlives them, and Ray starts it again.
+
+    Its namespace is that of the cluster's drivers. Replicas themselves are in one of Serve's.
+    """
+    return {
+        "name": name,
+        "namespace": default_namespace(),
+        "lifetime": "detached",
+        "get_if_exists": True,
+        "num_cpus": 0,
+        "max_restarts": -1,
+        "max_task_retries": -1,
+    }
+
+
 async def existing(name: str) -> Any:
     """The actor of a name, None where there is none."""
     try:
-        return await asyncio.to_thread(ray.get_actor, name)
+        return await asyncio.to_thread(ray.get_actor, name, default_namespace())
     except ValueError:
         return None
 
@@ -42,19 +57,20 @@ async def reasons_of(name: str, answer: Awaitable[Any], seconds: float) -> list[
     return []
 
 
-class SharedState:
-    """A SharedStateActor by name, made by whoever needs it first."""
+class SharedActor:
+    """A named actor, made by whoever needs it first, and with the arguments of that one."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, kind: Any, *arguments: Any) -> None:
+        """kind: the actor's class, which takes ``durability`` beside the arguments."""
         self.name = name
+        self._kind, self._arguments = kind, arguments
         self._actor: Any = None
 
     def actor(self) -> Any:
         """The actor, made where there is none."""
         if self._actor is None:
-            self._actor = SharedStateActor.options(name=self.name, **SHARED).remote(  # type: ignore[attr-defined]
-                durability=self.durability
-            )
+            options = shared_options(self.name)
+            self._actor = self._kind.options(**options).remote(*self._arguments, durability=self.durability)
         return self._actor
 
     @property
@@ -63,18 +79,29 @@ class SharedState:
         return durability_of(self.name)
 
     async def ready(self, seconds: float) -> list[str]:
-        """Why the owner cannot be asked; nothing if it can."""
+        """Why the actor cannot be asked; nothing if it can."""
         return await reasons_of(self.name, self.ask("ready"), seconds)
 
-    async def ask(self, method: str, *arguments: Any, **options: Any) -> dict[str, Any]:
-        """What a method of the owner returns. Raises Refused for what the owner refuses."""
+    async def ask(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """What a method of the actor returns."""
         try:
-            reference = getattr(self.actor(), method).remote(*arguments, **options)
-            answer: dict[str, Any] = await asyncio.wrap_future(reference.future())
+            return await asyncio.wrap_future(getattr(self.actor(), method).remote(*arguments, **options).future())
         except ActorDiedError:
             # For good: somebody has killed it. The next request makes another.
             self._actor = None
             raise
+
+
+class SharedState(SharedActor):
+    """A SharedStateActor by name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, SharedStateActor)
+
+    async def ask(self, method: str, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """What a method of the owner returns. Raises Refused for what the owner refuses."""
+        try:
+            return dict(await super().ask(method, *arguments, **options))
         except RayTaskError as error:
             if type(error.cause) in _STATUS:
                 raise Refused(_STATUS[type(error.cause)], str(error.cause)) from None
@@ -82,4 +109,3 @@ class SharedState:
                 # The request has been applied, and its answer is no longer kept.
                 raise Refused(409, str(error.cause.args[0])) from None
             raise
-        return answer

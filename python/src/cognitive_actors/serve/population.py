@@ -20,7 +20,7 @@ from ..files.models import load_model
 from ..pipeline.examples import example_model
 from ..pipeline.outcomes import outcome_record
 from .lifecycle import Lifecycle
-from .named import SHARED, durability_of, existing, reasons_of
+from .named import durability_of, existing, reasons_of, shared_options
 from .problems import Refused
 
 
@@ -67,7 +67,7 @@ class SharedPopulation:
 
     async def make(self) -> Any:
         """The actor, made where there is none. Raises Refused (503) where it is stopped meanwhile."""
-        made = PopulationActor.options(name=self.name, **SHARED).remote(  # type: ignore[attr-defined]
+        made = PopulationActor.options(**shared_options(self.name)).remote(  # type: ignore[attr-defined]
             self.model, self.settings, durability=self.durability
         )
         if await self.lifecycle.stopped():
