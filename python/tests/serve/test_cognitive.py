@@ -57,6 +57,42 @@ def posted(client: httpx.Client, path: str, body: Any) -> Any:
     return response.json()
 
 
+def test_a_stimulus_is_lived_once_under_its_key(served: Served) -> None:
+    agent, client = "keyed", served.client
+    first, second = days(agent, 2)
+
+    def execute(record: dict[str, Any], key: str, path: str = "cognitive/execute") -> httpx.Response:
+        return client.post(f"/{path}", json=record, headers={"Idempotency-Key": key})
+
+    with ThreadPoolExecutor(8) as several:
+        # Sent at the same time, and so in one batch or in several.
+        answers_ = list(several.map(lambda _: execute(first, "one"), range(8)))
+    assert {each.status_code for each in answers_} == {200}
+    assert all(each.json() == answers_[0].json() for each in answers_)
+    assert client.get(f"/organism/agents/{agent}").json()["step"] == 1
+    assert execute(second, "two").status_code == 200
+    # Also through the other door, and although time has gone on.
+    assert execute(first, "one", "organism/step").json() == answers_[0].json()
+    assert client.get(f"/organism/agents/{agent}").json()["step"] == 2
+    other = execute(second, "one")
+    assert other.status_code == 409
+    assert "'one' was the name of another stimulus" in other.json()["detail"]
+
+
+def test_a_stream_that_is_sent_again_goes_on(served: Served) -> None:
+    records = days("streamed again", 5)
+    headers = {"Idempotency-Key": "a stream"}
+
+    def lines(count: int) -> list[Any]:
+        response = served.client.post("/cognitive/stream", json={"stimuli": records[:count]}, headers=headers)
+        return [json.loads(line) for line in response.text.splitlines()]
+
+    begun, whole = lines(3), lines(5)
+    assert whole[:3] == begun[:3]
+    assert whole[-1] == {"done": 5}
+    assert served.client.get("/organism/agents/streamed again").json()["step"] == 5
+
+
 def test_execute_is_one_cycle_of_the_core(served: Served, model: GenerativeModel) -> None:
     records = days("alone")
     answers = [posted(served.client, "execute", record) for record in records]

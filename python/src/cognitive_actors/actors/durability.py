@@ -100,8 +100,8 @@ class Resumable(Protocol):
 def acknowledged(method: Callable[Concatenate[A, P], R]) -> Callable[Concatenate[A, P], R]:
     """A method that changes the state, with a keyword ``request``: applied once for each, and saved before it returns.
 
-    Without a request, Ray's number of the task takes its place, so that a call that Ray retries is applied once. A
-    method that raises has changed nothing.
+    In a durable actor Ray's number of the task takes the place of a request that is not given, so that a call that Ray
+    retries is applied once, and a method that raises has changed nothing.
     """
 
     @wraps(method)
@@ -145,20 +145,27 @@ class Continuity:
                 if attempt == _TAKEOVERS - 1:
                     raise
 
-    def once(self, actor: Resumable, request: str | None, change: Callable[[], Any]) -> Any:
-        """The result of ``change``, which is called only if the request is a new one, and saved where it is due."""
-        if self.durability is None:
-            return change()
-        request = _checked(request) or _task()
-        if self.unsettled:
-            self._settle(actor)
+    def once(
+        self,
+        actor: Resumable,
+        request: str | None,
+        change: Callable[[], Any],
+        parts: Callable[[str], Mapping[str, str]] | None = None,
+    ) -> Any:
+        """The result of ``change``, which is called only if the request is a new one, and saved where it is due.
+
+        parts: what is to be known of the requests that the change is made of, given the name of the whole. An actor
+        that is not durable knows the requests that were named, for as long as its process lives.
+        """
+        request = _checked(request) or (_task() if self.durability else None)
+        self.settle(actor)
         if request is not None and request in self.answers:
             return from_text(self.answers.text(request))
+        if self.durability is None:
+            return self._known(request, change, parts)
         before = actor._memory(), self.answers, self.unsaved
         try:
-            answer = change()
-            if request is not None:
-                self.answers = self.answers.having(request, to_text(answer, "the answer"))
+            answer = self._known(request, change, parts)
             self.unsaved += 1
             if self._due(self.durability):
                 self.save(actor)
@@ -166,6 +173,15 @@ class Continuity:
             actor._recall(before[0])
             _, self.answers, self.unsaved = before
             raise
+        return answer
+
+    def _known(
+        self, request: str | None, change: Callable[[], Any], parts: Callable[[str], Mapping[str, str]] | None
+    ) -> Any:
+        answer = change()
+        if request is not None:
+            text = to_text(answer, "the answer")
+            self.answers = self.answers.having(request, text, None if parts is None else parts(request))
         return answer
 
     def save(self, actor: Resumable) -> int | None:
@@ -202,8 +218,10 @@ class Continuity:
         assert self.store is not None and self.durability is not None
         return self.store.load(self.durability.key)
 
-    def _settle(self, actor: Resumable) -> None:
+    def settle(self, actor: Resumable) -> None:
         """After a save that failed: find out whether it was stored all the same."""
+        if not self.unsettled:
+            return
         found = self._load()
         if found is not None and found.latest != self.generation:
             if found.meta.get("writer") != self.writer or found.generation != found.latest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -16,8 +16,9 @@ from ..core.model import GenerativeModel
 from ..core.roster import Chunk, Roster
 from ..core.views import agent_view, summary
 from ..files.store import StaleWriter
-from .durability import Continuity, Durability, acknowledged
+from .durability import Continuity, Durability
 from .kept_agents import KeptAgents
+from .named_stimuli import NamedStimuli
 from .process import prepare_process
 
 
@@ -52,16 +53,24 @@ class PopulationActor:
     def process(self, chunk: Chunk, *, request: str | None = None) -> dict[str, np.ndarray]:
         """One row of results per stimulus; see :meth:`Roster.process`.
 
-        request: names the chunk, such as the id of the stimulus in it, for an actor that is durable: a chunk that comes
-        again under its name, or that Ray sends again, is not applied again and gets the answer of the first. Raises
-        LookupError where that answer found no room (``Durability.room``) beside those since.
+        request: names the chunk; one that comes again under its name, or, for an actor that is durable, that Ray sends
+        again, is not applied again and gets the answer of the first. Raises LookupError where that answer found no room
+        (``Durability.room``) beside those since.
         """
-        if self._continuity.durability is None:
-            return self._felt(chunk, self.roster.process(chunk))
-        try:
-            return self._felt(chunk, self._process(chunk, request=request))
-        finally:
-            self._kept = None
+        return self._lived(chunk, request)
+
+    def process_each(
+        self, chunk: Chunk, names: Sequence[str | None], *, request: str
+    ) -> tuple[dict[str, np.ndarray], dict[int, str]]:
+        """As ``process``, where stimuli have names of their own: one that was lived under its name is not lived again.
+
+        names: (n,), None for one without, of 1 to 200 characters. Returns the columns, and the positions that were
+        refused with the reason: the name was another stimulus', or the answer is no longer kept.
+        """
+        self._continuity.settle(self)
+        stimuli = NamedStimuli.of(chunk, names, request, self._continuity.answers)
+        lived = self._lived(stimuli.rest(), request, stimuli.parts) if stimuli.fresh else {}
+        return stimuli.whole(lived), stimuli.refused
 
     def process_and_snapshot(self, chunk: Chunk) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """As ``process``, with the state of all agents after the chunk. Call with ``num_returns=2``.
@@ -120,10 +129,18 @@ class PopulationActor:
             self._free_energy = float(columns["free_energy"][on_time].mean())
         return columns
 
-    @acknowledged
-    def _process(self, chunk: Chunk, *, request: str | None = None) -> dict[str, np.ndarray]:
-        self._kept = KeptAgents.of(self.roster, chunk.names)
-        return self.roster.process(chunk)
+    def _lived(
+        self, chunk: Chunk, request: str | None, parts: Callable[[str], Mapping[str, str]] | None = None
+    ) -> dict[str, np.ndarray]:
+        def change() -> dict[str, np.ndarray]:
+            if self._continuity.durability is not None:
+                self._kept = KeptAgents.of(self.roster, chunk.names)
+            return self.roster.process(chunk)
+
+        try:
+            return self._felt(chunk, self._continuity.once(self, request, change, parts))
+        finally:
+            self._kept = None
 
     def _snapshot(self) -> dict[str, np.ndarray]:
         return self.roster.snapshot()

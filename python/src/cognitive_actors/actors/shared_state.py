@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import ray
 
-from ..core.answers import Answers
 from ..core.versioned import Versioned
 from .durability import Continuity, Durability, acknowledged
 
@@ -61,7 +60,6 @@ class SharedStateActor:
     def __init__(self, durability: Durability | str | None = None, room: Room | None = None) -> None:
         self.room = Room() if room is None else room
         self.state = Versioned(secrets.token_hex(8), time.time())
-        self._answers = Answers()
         self._continuity = Continuity(durability, actor="shared state")
         self._continuity.begin(self)
 
@@ -114,13 +112,7 @@ class SharedStateActor:
         """
         content = json.dumps([dict(texts), list(deletions), key], sort_keys=True)
         digest = hashlib.sha256(content.encode()).hexdigest()
-        durable = self._continuity.durability is not None
-        if not durable and request is not None and request in self._answers:
-            answer: dict[str, Any] = json.loads(self._answers.text(request))
-        else:
-            answer = self._change(texts, deletions, key, match, unless, digest, request=request)
-            if not durable and request is not None:
-                self._answers = self._answers.having(request, json.dumps(answer))
+        answer = self._change(texts, deletions, key, match, unless, digest, request=request)
         if answer["of"] != digest:
             raise OtherChange(f"the request {request!r} was another change; give each change a name of its own")
         return {name: x for name, x in answer.items() if name != "of"}

@@ -36,9 +36,9 @@ class Answers:
             )
         return text
 
-    def having(self, request: str, text: str) -> Answers:
-        """These and one more; the oldest make room for it."""
-        texts = {**self.texts, request: text}
+    def having(self, request: str, text: str, parts: Mapping[str, str] | None = None) -> Answers:
+        """These and one more, with what is said to requests that are parts of it; the oldest make room for them."""
+        texts = {**self.texts, **(parts or {}), request: text}
         for oldest in list(texts)[: max(0, len(texts) - self.kept)]:
             del texts[oldest]
         size = sum(len(x) for x in texts.values() if x is not None)

@@ -13,6 +13,7 @@ from ray.exceptions import RayError
 
 from .application import UNAUTHORIZED, Responses, answers, application, deployed, ready, takes
 from .guard import CHANGES
+from .once import TAKEN, Once
 from .population import PopulationArguments
 from .problems import Refused
 from .settings import ServiceSettings
@@ -31,10 +32,11 @@ LINES: Responses = {
 
 class CognitiveArguments(PopulationArguments):
     """``args`` of the application, beside which agents it is for. batch, wait: requests that are thought about together
-    at most, and seconds that the first one waits for others."""
+    at most, and seconds that the first one waits for others: with many clients a shorter wait makes small batches, and
+    each costs a call of the actor."""
 
     batch: int = Field(32, ge=1)
-    wait: float = Field(0.002, ge=0.0)
+    wait: float = Field(0.01, ge=0.0)
 
 
 Several = Field(min_length=1, max_length=10_000)
@@ -73,11 +75,11 @@ class Cognitive:
             """The model, the actor that owns the agents, and the limits in force."""
             return self._status()
 
-        @app.post("/execute", dependencies=CHANGES, responses=UNAUTHORIZED | LATE, response_model=Cycle)
+        @app.post("/execute", dependencies=CHANGES, responses=UNAUTHORIZED | TAKEN, response_model=Cycle)
         @takes(stimulus=known)
-        async def execute(stimulus: Stimulus) -> JSONResponse:
+        async def execute(stimulus: Stimulus, once: Once = None) -> JSONResponse:
             """One cycle of the stimulus' agent."""
-            return JSONResponse(_accepted(await self._execute(stimulus.model_dump(exclude_none=True))))
+            return JSONResponse(_accepted(await self._execute((stimulus.model_dump(exclude_none=True), once))))
 
         @app.post("/advisory", responses=LATE, response_model=Cycle)
         @takes(stimulus=known)
@@ -87,10 +89,11 @@ class Cognitive:
 
         @app.post("/stream", dependencies=CHANGES, responses=UNAUTHORIZED | LINES, response_class=StreamingResponse)
         @takes(stimuli=several)
-        async def stream(stimuli: Stimuli) -> StreamingResponse:
+        async def stream(stimuli: Stimuli, once: Once = None) -> StreamingResponse:
             """A cycle for each stimulus, as lines of JSON. The last line is ``{"done": N}``: without it the stream is
-            not whole. A line ``{"refused": …}`` stands for a stimulus that was not taken."""
-            return StreamingResponse(self._lines(stimuli.stimuli), media_type=NDJSON)
+            not whole. A line ``{"refused": …}`` stands for a stimulus that was not taken. Under its Idempotency-Key a
+            stream may be sent again: what was lived of it is answered as then."""
+            return StreamingResponse(self._lines(stimuli.stimuli, once), media_type=NDJSON)
 
         return app
 
@@ -100,18 +103,19 @@ class Cognitive:
             await self.population.actor()
 
     @serve.batch  # type: ignore[untyped-decorator]
-    async def _execute(self, records: list[dict[str, Any]]) -> list[dict[str, Any] | Refused]:
-        return await self.population.think(records, advise=False)
+    async def _execute(self, named: list[tuple[dict[str, Any], str | None]]) -> list[dict[str, Any] | Refused]:
+        return await self.population.think([record for record, _ in named], keys=[key for _, key in named])
 
     @serve.batch  # type: ignore[untyped-decorator]
     async def _advise(self, records: list[dict[str, Any]]) -> list[dict[str, Any] | Refused]:
         return await self.population.think(records, advise=True)
 
-    async def _lines(self, stimuli: list[Stimulus]) -> AsyncIterator[bytes]:
+    async def _lines(self, stimuli: list[Stimulus], once: str | None) -> AsyncIterator[bytes]:
         done = 0
         for begin in range(0, len(stimuli), STREAM_CHUNK):
             records = [stimulus.model_dump(exclude_none=True) for stimulus in stimuli[begin : begin + STREAM_CHUNK]]
-            for answer in await self.population.think(records, advise=False):
+            keys = [None if once is None else f"{once}/{begin + place}" for place in range(len(records))]
+            for answer in await self.population.think(records, keys=keys):
                 refused = isinstance(answer, Refused)
                 done += not refused
                 yield json.dumps({"refused": str(answer)} if refused else answer).encode() + b"\n"

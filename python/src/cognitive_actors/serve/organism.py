@@ -15,6 +15,7 @@ from .application import UNAUTHORIZED, Responses, answers, application, deployed
 from .guard import CHANGES
 from .lifecycle import NOT_INITIALISED, STOPPING
 from .named import existing
+from .once import TAKEN, Once
 from .population import PopulationArguments
 from .problems import Refused, away
 from .settings import ServiceSettings
@@ -24,7 +25,6 @@ from .stimulus import Cycle, Stimulus, stimulus_of
 #: again.
 READY_SECONDS, START_SECONDS, END_SECONDS = 2.0, 0.5, 4.0
 _POLL_SECONDS = 0.02
-LATE = answers(_409="The stimulus is older than the last one of its agent.")
 UNKNOWN = answers(_404="There is no such agent.")
 
 
@@ -121,11 +121,11 @@ class Organism:
         self._add_life(app)
         self._add_views(app)
 
-        @app.post("/step", dependencies=CHANGES, responses=UNAUTHORIZED | LATE, response_model=Cycle)
+        @app.post("/step", dependencies=CHANGES, responses=UNAUTHORIZED | TAKEN, response_model=Cycle)
         @takes(stimulus=known)
-        async def step(stimulus: Stimulus) -> JSONResponse:
+        async def step(stimulus: Stimulus, once: Once = None) -> JSONResponse:
             """One cycle of the stimulus' agent, as ``/cognitive/execute``."""
-            (answer,) = await self.population.think([stimulus.model_dump(exclude_none=True)], advise=False)
+            (answer,) = await self.population.think([stimulus.model_dump(exclude_none=True)], keys=[once])
             if isinstance(answer, Refused):
                 raise answer
             return JSONResponse(answer)

@@ -103,8 +103,13 @@ class SharedPopulation:
                 raise
         return await self.ask(method, *arguments, **options)
 
-    async def think(self, records: Sequence[dict[str, Any]], *, advise: bool) -> list[dict[str, Any] | Refused]:
-        """One cycle for each stimulus, in order; what came of it, or why it was refused."""
+    async def think(
+        self, records: Sequence[dict[str, Any]], *, advise: bool = False, keys: Sequence[str | None] | None = None
+    ) -> list[dict[str, Any] | Refused]:
+        """One cycle for each stimulus, in order; what came of it, or why it was refused.
+
+        keys: of each stimulus, under which it is lived once and answered as then where it comes again.
+        """
         lines = [json.dumps(record).encode() for record in records]
         raw = self._parser.parse(list(range(len(lines))), lines)
         batch = self._parser.fields.assemble(raw, "request", "request", 0)
@@ -113,9 +118,13 @@ class SharedPopulation:
             answers[reject.line] = Refused(422, reject.reason)
         if len(batch):
             chunk = Chunk(batch.agents, batch.time, batch.observations, batch.delta)
-            columns = await self._ask(chunk, advise)
-            for row, line in enumerate(batch.lines.tolist()):
-                if columns["late"][row]:
+            places = batch.lines.tolist()
+            names = [None if keys is None else keys[line] for line in places]
+            columns, refused = await self._ask(chunk, names, advise)
+            for row, line in enumerate(places):
+                if row in refused:
+                    answers[line] = Refused(409, refused[row])
+                elif columns["late"][row]:
                     answers[line] = Refused(
                         409, f"time runs backwards for agent {chunk.names[row]!r}; send each agent's stimuli by time"
                     )
@@ -123,7 +132,11 @@ class SharedPopulation:
                     answers[line] = {"id": records[line].get("id"), **outcome_record(self.model, chunk, columns, row)}
         return [answer for answer in answers if answer is not None]
 
-    async def _ask(self, chunk: Chunk, advise: bool) -> Any:
+    async def _ask(self, chunk: Chunk, names: Sequence[str | None], advise: bool) -> tuple[Any, dict[int, str]]:
         if advise:
-            return await self.ask("advise", chunk)
-        return await self.ask("process", chunk, request=secrets.token_hex(16))
+            return await self.ask("advise", chunk), {}
+        request = secrets.token_hex(16)
+        if any(names):
+            columns, refused = await self.ask("process_each", chunk, names, request=request)
+            return columns, refused
+        return await self.ask("process", chunk, request=request), {}

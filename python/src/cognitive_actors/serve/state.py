@@ -17,6 +17,7 @@ from .application import UNAUTHORIZED, Responses, answers, application, deployed
 from .guard import CHANGES
 from .json_values import CHARACTERS, text_of
 from .named import SharedState
+from .once import Once
 from .problems import Refused
 from .settings import ServiceSettings
 
@@ -34,15 +35,6 @@ _TAG = re.compile(r'\s*(W/)?"([^"]*)"\s*(?:,|$)')
 
 IfMatch = Annotated[str | None, Header(description="Entity tags, of which what is changed must have one.")]
 IfNoneMatch = Annotated[str | None, Header(description="Entity tags that it must not have; `*` for any.")]
-Once = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        min_length=1,
-        max_length=100,
-        description="A name of the change: where it comes again it is not made again, and answered as then.",
-    ),
-]
 MISSING, GONE = answers(_404="There is no such key."), answers(_410="What changed since then is not known any more.")
 CONFLICT = answers(
     _405="The key is a place of the service itself.",
