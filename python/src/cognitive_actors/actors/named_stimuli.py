@@ -104,9 +104,7 @@ class NamedStimuli:
                 wholes[whole] = from_text(answers.text(whole))
             self.known[row] = wholes[whole], place
         except LookupError:
-            self.refused[row] = (
-                f"the stimulus {name!r} has been lived, and its answer is no longer kept; look at the agent"
-            )
+            self.refused[row] = f"{name!r} has been lived, and its answer is no longer kept; look at the agent"
 
 
 def _other(name: str) -> str:
