@@ -32,12 +32,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(directory: Path) -> Iterator[Served]:
-    """The services of this package on an embedded Ray; their token lies in the directory."""
+def serving(directory: Path, *arguments: str) -> Iterator[Served]:
+    """The services of this package on an embedded Ray, or those of other arguments; their token is in the directory."""
     token = directory / "token"
     token.write_text(f"{TOKEN}\n")
-    arguments = ("-m", "cognitive_actors", "serve", "--address", "local", "--port", str(free_port()), "--json")
-    process = python(*arguments, COGNITIVE_TOKEN_FILE=str(token))
+    command = ("-m", "cognitive_actors", "serve", "--address", "local", "--port", str(free_port()), "--json")
+    process = python(*command, *arguments, COGNITIVE_TOKEN_FILE=str(token))
     assert process.stdout is not None
     line = process.stdout.readline()
     assert line, process.communicate()[1]
