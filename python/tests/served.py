@@ -6,6 +6,7 @@ import json
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,18 @@ class Served:
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
+
+
+def initialised(client: httpx.Client) -> None:
+    """Initialise, and wait until the agents are ready."""
+    response = client.post("/organism/initialize")
+    end = time.monotonic() + 90
+    while response.status_code != 200 or client.get("/organism/health").status_code != 200:
+        assert response.status_code in (202, 503), response.text
+        assert time.monotonic() < end, response.text
+        time.sleep(0.1)
+        response = client.post("/organism/initialize")
+    assert response.json() == {"phase": "ready"}
 
 
 @contextmanager
