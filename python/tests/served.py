@@ -54,7 +54,10 @@ def serving(directory: Path) -> Iterator[Served]:
     assert process.stdout is not None
     line = process.stdout.readline()
     assert line, process.communicate()[1]
-    base = json.loads(line)["cognitive"].rpartition("/")[0]
+    places = json.loads(line)
+    base = places["cognitive"].rpartition("/")[0]
+    # The page first, for people; and nobody else at its place.
+    assert next(iter(places.items())) == ("page", f"{base}/")
     with (
         httpx.Client(base_url=base, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30) as client,
         httpx.Client(base_url=base, timeout=30) as stranger,
