@@ -55,6 +55,7 @@ def serving(directory: Path) -> Iterator[Served]:
     line = process.stdout.readline()
     assert line, process.communicate()[1]
     places = json.loads(line)
+    assert "cognitive" in places, places
     base = places["cognitive"].rpartition("/")[0]
     # The page first, for people; and nobody else at its place.
     assert next(iter(places.items())) == ("page", f"{base}/")
