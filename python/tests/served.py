@@ -6,6 +6,7 @@ import json
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,18 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def initialised(client: httpx.Client) -> None:
+    """Initialise, and wait until the agents are ready."""
+    response = client.post("/organism/initialize")
+    end = time.monotonic() + 90
+    while response.status_code != 200 or client.get("/organism/health").status_code != 200:
+        assert response.status_code in (202, 503), response.text
+        assert time.monotonic() < end, response.text
+        time.sleep(0.1)
+        response = client.post("/organism/initialize")
+    assert response.json() == {"phase": "ready"}
+
+
 @contextmanager
 def serving(directory: Path, *arguments: str) -> Iterator[Served]:
     """The services of this package on an embedded Ray, or those of other arguments; their token is in the directory."""
@@ -41,7 +54,9 @@ def serving(directory: Path, *arguments: str) -> Iterator[Served]:
     assert process.stdout is not None
     line = process.stdout.readline()
     assert line, process.communicate()[1]
-    base = json.loads(line)["cognitive"].rpartition("/")[0]
+    places = json.loads(line)
+    assert "cognitive" in places, places
+    base = places["cognitive"].rpartition("/")[0]
     with (
         httpx.Client(base_url=base, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30) as client,
         httpx.Client(base_url=base, timeout=30) as stranger,

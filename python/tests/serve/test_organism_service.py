@@ -6,7 +6,6 @@ import asyncio
 import math
 import os
 import signal
-import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,7 @@ import httpx
 import pytest
 import ray
 from processes import descendants, wait_until
-from served import Served
+from served import Served, initialised
 
 from cognitive_actors.cluster.settings import default_namespace
 from cognitive_actors.core.model import GenerativeModel
@@ -25,18 +24,6 @@ from cognitive_actors.serve.problems import Refused
 
 WEATHER = ("rain", "sun", "fog", "drizzle")
 ALL = {"limit": 1000}
-
-
-def initialised(client: httpx.Client) -> None:
-    """Initialise, and wait until the agents are ready."""
-    response = client.post("/organism/initialize")
-    end = time.monotonic() + 90
-    while response.status_code != 200 or client.get("/organism/health").status_code != 200:
-        assert response.status_code in (202, 503), response.text
-        assert time.monotonic() < end, response.text
-        time.sleep(0.1)
-        response = client.post("/organism/initialize")
-    assert response.json() == {"phase": "ready"}
 
 
 @pytest.fixture(autouse=True)
@@ -119,6 +106,8 @@ def test_agents_are_paged(served: Served) -> None:
 def test_the_overview_is_that_of_its_agents(served: Served) -> None:
     for day in range(3):
         answer = good(served.client.post("/organism/step", json=stimulus(new(), day)))
+    striking = {"agent": new(), "observation": {"weather": "fog", "temperature": "warm"}}
+    answer = good(served.client.post("/organism/step", json=striking))
     names = good(served.stranger.get("/organism/agents", params=ALL))["agents"]
     agents = [good(agent_at(served.stranger, name)) for name in names]
     found = good(served.stranger.get("/organism/overview"))
@@ -129,6 +118,14 @@ def test_the_overview_is_that_of_its_agents(served: Served) -> None:
         assert math.isclose(level["mean"], mean, rel_tol=1e-9)
         spread = math.sqrt(sum((x - mean) ** 2 for x in levels) / len(levels))
         assert math.isclose(level["spread"], spread, rel_tol=1e-6, abs_tol=1e-12)
+    saliences: dict[str, list[float]] = {}
+    for each in (each for agent in agents for each in agent["workspace"]):
+        saliences.setdefault(each["modality"], []).append(each["salience"])
+    for content in found["workspace"]:
+        held = saliences.get(content["modality"], [])
+        assert math.isclose(content["share"], len(held) / len(agents))
+        assert content["salience"] == (pytest.approx(sum(held) / len(held)) if held else None)
+    assert any(content["share"] for content in found["workspace"])
     assert found["free_energy"] == answer["free_energy"]
     assert found["nodes"] == {"alive": 1, "dead": 0}
 
@@ -168,7 +165,8 @@ def test_after_a_shutdown_there_are_no_agents_until_they_are_initialised(served:
     initialised(served.client)
     assert good(served.stranger.get("/organism/agents")) == {"agents": [], "total": 0, "next": None}
     nobody = good(served.stranger.get("/organism/overview"))
-    assert (nobody["agents"], nobody["modulators"], nobody["free_energy"]) == (0, None, None)
+    assert nobody["agents"] == 0
+    assert {nobody[name] for name in ("modulators", "workspace", "free_energy")} == {None}
     answer = good(served.client.post("/cognitive/execute", json=stimulus(name, 1)))
     assert good(agent_at(served.stranger, name))["modulators"] == answer["new_state"]
     assert populations(served) == 1

@@ -56,12 +56,16 @@ def command(
         except DeployError as error:
             raise ClusterError(str(error)) from error
     base = f"http://{chosen.http_options.host}:{chosen.http_options.port}"
-    places = {application.name: f"{base}{application.route_prefix}" for application in chosen.applications}
+    # The page first: that is what a person wants to open.
+    found = sorted(chosen.applications, key=lambda application: not configurations.is_page(application))
+    places = {application.name: f"{base}{application.route_prefix}" for application in found}
     if as_json:
         print(json.dumps(places), flush=True)
     else:
-        for name, url in places.items():
-            print(f"{name}: {url}/docs", flush=True)
+        for application in found:
+            url = places[application.name]
+            shown = url if configurations.is_page(application) else f"{url.rstrip('/')}/docs"
+            print(f"{application.name}: {shown}", flush=True)
     while not once:
         interruption.check()
         time.sleep(0.2)

@@ -46,12 +46,28 @@ def agent_view(roster: Roster, name: str) -> dict[str, Any]:
 @torch.inference_mode()
 def summary(roster: Roster) -> dict[str, Any]:
     """All agents: ``agents``, how many; ``steps``, cycles they have lived together; ``modulators``, mean and spread
-    (standard deviation over the agents) of each level, None where there is no agent."""
+    (standard deviation over the agents) of each level; ``workspace``, for each modality the share of the agents that
+    hold it and the mean salience that it has there, None where nobody holds it. Where there is no agent, ``modulators``
+    and ``workspace`` are None."""
     count = len(roster)
-    modulators = None
+    modulators = workspace = None
     if count:
         levels = roster.cycle.modulators.levels(roster.population.modulators)
         means, spreads = levels.mean(dim=0).tolist(), levels.std(dim=0, correction=0).tolist()
         rows = zip(MODULATORS, means, spreads, strict=True)
         modulators = {name: {"mean": mean, "spread": spread} for name, mean, spread in rows}
-    return {"agents": count, "steps": int(roster.population.step.sum()), "modulators": modulators}
+        workspace = _held(roster)
+    steps = int(roster.population.step.sum())
+    return {"agents": count, "steps": steps, "modulators": modulators, "workspace": workspace}
+
+
+def _held(roster: Roster) -> list[dict[str, Any]]:
+    """Each modality with ``share``, 0 to 1, and ``salience``."""
+    state = roster.population.workspace
+    # What is not held has no strength.
+    held, strength = state.active.sum(dim=0).tolist(), state.strength.sum(dim=0).tolist()
+    agents = state.active.shape[0]
+    return [
+        {"modality": m.name, "share": n / agents, "salience": total / n if n else None}
+        for m, n, total in zip(roster.cycle.model.modalities, held, strength, strict=True)
+    ]

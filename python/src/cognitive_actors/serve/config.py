@@ -7,14 +7,16 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
-from ray.serve.schema import ServeDeploySchema
+from ray.serve.schema import ServeApplicationSchema, ServeDeploySchema
 
-#: Modules of this package, and what they are called in URLs.
-SERVICES = ("cognitive", "organism", "state", "ml", "energy")
+#: Modules of this package. The first is for people, and has the place of no name: see ``prefix``.
+SERVICES = ("page", "cognitive", "organism", "state", "ml", "energy")
 #: Those that are given a generative model.
-THINKING = ("cognitive", "organism", "ml", "energy")
+THINKING = ("page", "cognitive", "organism", "ml", "energy")
 #: Replicas of a service, by the requests that wait for each.
 AUTOSCALING = {"min_replicas": 1, "max_replicas": 4, "target_ongoing_requests": 16}
+#: Of the page, where a viewer is a request that lasts and costs little: fewer than a replica has places for.
+WATCHING = {**AUTOSCALING, "target_ongoing_requests": 32}
 
 
 def bundled(host: str = "127.0.0.1", port: int = 8000, model: str | None = None) -> ServeDeploySchema:
@@ -28,6 +30,16 @@ def bundled(host: str = "127.0.0.1", port: int = 8000, model: str | None = None)
         },
         "the services of this package",
     )
+
+
+def prefix(name: str) -> str:
+    """Path of a service of this package: its name, and ``/`` for the page."""
+    return "/" if name == "page" else f"/{name}"
+
+
+def is_page(application: ServeApplicationSchema) -> bool:
+    """Whether an application is what people look at, and not what programs ask."""
+    return bool(application.import_path == _import_path("page"))
 
 
 def read(path: Path) -> ServeDeploySchema:
@@ -54,14 +66,18 @@ def validated(content: dict[str, Any], source: str) -> ServeDeploySchema:
 def _service(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": name,
-        "route_prefix": f"/{name}",
-        "import_path": f"cognitive_actors.serve.{name}:build",
+        "route_prefix": prefix(name),
+        "import_path": _import_path(name),
         "args": arguments,
         "deployments": [
             {
                 "name": name.capitalize(),
-                "autoscaling_config": AUTOSCALING,
+                "autoscaling_config": WATCHING if name == "page" else AUTOSCALING,
                 "ray_actor_options": {"num_cpus": 0.1},
             }
         ],
     }
+
+
+def _import_path(name: str) -> str:
+    return f"cognitive_actors.serve.{name}:build"

@@ -20,7 +20,7 @@ class DeployError(RuntimeError):
 
 
 def deploy(
-    config: ServeDeploySchema, deadline: float = 120.0, watch: Callable[[dict[str, str]], None] | None = None
+    config: ServeDeploySchema, deadline: float = 300.0, watch: Callable[[dict[str, str]], None] | None = None
 ) -> None:
     """Make the configuration the one that is served; applications that it does not have are taken down.
 

@@ -1,4 +1,4 @@
-"""Named, detached actors that own the state, as replicas ask them."""
+"""Named, detached actors that own the state, and the machines they live on, as replicas ask them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ray.exceptions import ActorDiedError, RayTaskError
 
 from ..actors.durability import CHECKPOINTS
 from ..actors.shared_state import HistoryGone, OtherChange, SharedStateActor, StateConflict, StateFull, StateMissing
+from ..cluster import get_ray_cluster_info
 from ..cluster.settings import default_namespace
 from .problems import Refused
 
@@ -46,6 +47,12 @@ async def existing(name: str) -> Any:
         return await asyncio.to_thread(ray.get_actor, name, default_namespace())
     except ValueError:
         return None
+
+
+async def nodes() -> dict[str, int]:
+    """How many machines of the cluster are ``alive``, and how many ``dead``."""
+    cluster = await asyncio.to_thread(get_ray_cluster_info)
+    return {"alive": cluster["nodes_alive"], "dead": cluster["nodes_dead"]}
 
 
 async def reasons_of(name: str, answer: Awaitable[Any], seconds: float) -> list[str]:

@@ -10,11 +10,10 @@ from pydantic import BaseModel, ConfigDict
 from ray import serve
 from ray.exceptions import ActorDiedError
 
-from ..cluster import get_ray_cluster_info
 from .application import UNAUTHORIZED, Responses, answers, application, deployed, ready, takes
 from .guard import CHANGES
-from .lifecycle import NOT_INITIALISED, STOPPING
-from .named import existing
+from .lifecycle import STOPPING
+from .named import existing, nodes
 from .once import TAKEN, Once
 from .population import PopulationArguments
 from .problems import Refused, away
@@ -79,6 +78,15 @@ class Level(BaseModel):
     spread: float
 
 
+class Content(BaseModel):
+    """A modality in the workspaces of all agents. ``share``: of the agents that hold it; ``salience``: its mean there,
+    null where nobody holds it."""
+
+    modality: str
+    share: float
+    salience: float | None
+
+
 class Nodes(BaseModel):
     """Machines of the cluster."""
 
@@ -87,13 +95,14 @@ class Nodes(BaseModel):
 
 
 class Overview(BaseModel):
-    """All agents together. ``steps``: cycles that they have lived; ``modulators``: null where there is no agent;
-    ``free_energy``: mean in nats over the stimuli that were thought about last, null where none was since the actor's
-    process began."""
+    """All agents together. ``steps``: cycles that they have lived; ``modulators``, ``workspace``: null where there is
+    no agent; ``free_energy``: mean in nats over the stimuli that were thought about last, null where none was since the
+    actor's process began."""
 
     agents: int
     steps: int
     modulators: dict[str, Level] | None
+    workspace: list[Content] | None
     free_energy: float | None
     nodes: Nodes
 
@@ -180,19 +189,14 @@ class Organism:
         async def overview() -> JSONResponse:
             """All agents together, and the machines they live on."""
             found = await self.population.ask("overview")
-            cluster = await asyncio.to_thread(get_ray_cluster_info)
-            nodes = {"alive": cluster["nodes_alive"], "dead": cluster["nodes_dead"]}
-            return JSONResponse({**found, "nodes": nodes})
+            return JSONResponse({**found, "nodes": await nodes()})
 
     async def _phase(self, seconds: float = READY_SECONDS) -> tuple[str, str]:
         """Where the agents are in their life, and why they cannot be asked."""
-        population = self.population
-        stopped, actor = await population.lifecycle.stopped(), await existing(population.name)
-        if actor is None:
-            return "not initialised", NOT_INITIALISED
-        if stopped:
-            return "stopping", STOPPING
-        reasons = await population.ready(seconds)
+        absent = await self.population.absence()
+        if absent is not None:
+            return absent
+        reasons = await self.population.ready(seconds)
         return ("starting", f"the agents are starting: {reasons[0]}") if reasons else ("ready", "")
 
     async def _initialize(self) -> str:

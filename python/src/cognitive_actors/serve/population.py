@@ -19,7 +19,7 @@ from ..files.jsonl import RecordParser
 from ..files.models import load_model
 from ..pipeline.examples import example_model
 from ..pipeline.outcomes import outcome_record
-from .lifecycle import Lifecycle
+from .lifecycle import NOT_INITIALISED, STOPPING, Lifecycle
 from .named import durability_of, existing, reasons_of, shared_options
 from .problems import Refused
 
@@ -87,6 +87,13 @@ class SharedPopulation:
             return await reasons_of(self.name, self.ask("ready"), seconds)
         except Refused as refused:
             return [str(refused)]
+
+    async def absence(self) -> tuple[str, str] | None:
+        """The phase in which there are no agents to ask, and why in words; None where their actor is to answer."""
+        stopped, actor = await self.lifecycle.stopped(), await existing(self.name)
+        if actor is None:
+            return "not initialised", NOT_INITIALISED
+        return ("stopping", STOPPING) if stopped else None
 
     async def ask(self, method: str, *arguments: Any, **options: Any) -> Any:
         """What a method of the actor returns. It is asked again where the actor that was known has ended: a method
