@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 
 from .named import SharedState, existing
-from .problems import Refused, away
+from .refused import Refused, away
 
 _STOPPED = "stopped"
 NOT_INITIALISED = "the agents are not initialised: they have been shut down, or never begun; POST /organism/initialize"
