@@ -23,9 +23,10 @@ class QueueDispatcher:
 
     tasks: their store, or its place as :func:`cognitive_actors.dispatch.open_store` takes it; handlers: for each kind
     of task a function, as "module:function", that gets the Claim and returns the result, JSON of 1 MiB at most; what it
-    raises is the task's error. A handler may be called again for a task whose dispatcher was lost, so let what it does
-    outside be harmless to repeat (``claim.id`` tells that it is the same task). pace: see Pace; name: of this
-    dispatcher, no two of which may have the same; ledger: the name of the ledger, where the place is a path.
+    raises is the task's error, and TaskHopeless its last. A handler may be called again for a task whose dispatcher was
+    lost, so let what it does outside be harmless to repeat (``claim.id`` tells that it is the same task). pace: see
+    Pace; name: of this dispatcher, no two of which may have the same; ledger: the name of the ledger, where the place
+    is a path.
 
     A store that is away is waited for. Raises ValueError for handlers that cannot be imported, and other arguments.
     """
