@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from ray.serve.schema import ServeDeploySchema
 
 #: Modules of this package, and what they are called in URLs.
-SERVICES = ("cognitive", "organism", "state", "ml", "energy")
+SERVICES = ("cognitive", "organism", "pipeline", "state", "ml", "energy")
 #: Those that are given a generative model.
-THINKING = ("cognitive", "organism", "ml", "energy")
+THINKING = ("cognitive", "organism", "pipeline", "ml", "energy")
 #: Replicas of a service, by the requests that wait for each.
 AUTOSCALING = {"min_replicas": 1, "max_replicas": 4, "target_ongoing_requests": 16}
 
