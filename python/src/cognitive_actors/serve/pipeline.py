@@ -94,6 +94,7 @@ class Pipeline:
         self.tasks = SharedTasks(arguments.tasks, self._staff)
         self._retries = Retries(arguments.attempts, **_PAUSES)
         self._name = f"pipeline-{secrets.token_hex(8)}"
+        self._beginning: asyncio.Task[None] | None = None
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         about = "Stimuli as durable tasks, on routes that their surprise decides."
@@ -163,6 +164,9 @@ class Pipeline:
             return JSONResponse(found)
 
     async def _begin(self) -> None:
+        self._beginning = asyncio.create_task(self._prepare())
+
+    async def _prepare(self) -> None:
         # That nobody need wait for them later. Where it cannot be now, it is said to who asks.
         with suppress(Refused, RayError):
             await self.population.actor()

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 
 from ..core.model import GenerativeModel
 from ..dispatch import Node, Retries, Task
@@ -33,7 +33,22 @@ LARGEST_PRIORITY, ESCALATED = 1000, 10_000
 #: The nodes of a task's graph. Every task has the second.
 FORESIGHT_NODE, CYCLE_NODE, REFLECTION_NODE = "foresee", "execute", "reflect"
 
-Id = Annotated[str, Field(min_length=1, max_length=200)]
+
+def _reachable(id: str) -> str:
+    if id in _STEPS or any(c < " " or c == "\x7f" for c in id):
+        raise ValueError("write an id that can stand in an address: no control character, and neither . nor ..")
+    return id
+
+
+_STEPS = (".", "..")
+_ID = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 200,
+    "pattern": r"^[^\u0000-\u001f\u007f]+$",
+    "not": {"enum": list(_STEPS)},
+}
+Id = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_reachable), WithJsonSchema(_ID)]
 
 
 class NewTask(BaseModel):
@@ -144,9 +159,10 @@ def progressing(cycle: Task) -> dict[str, Any]:
 
 def pipeline_task(nodes: Sequence[Task], results: Mapping[str, Any]) -> dict[str, Any]:
     """A task with what has come of it, by the nodes of its graph and their results."""
+    steps = {str(node.node): PROGRESS[node.state] for node in nodes}
     return {
         **progressing(cycle_of(nodes)),
-        "steps": {str(node.node): PROGRESS[node.state] for node in nodes},
+        "steps": {name: steps[name] for name in (FORESIGHT_NODE, CYCLE_NODE, REFLECTION_NODE) if name in steps},
         "result": results.get(CYCLE_NODE),
         "foresight": results.get(FORESIGHT_NODE),
         "reflection": results.get(REFLECTION_NODE),
