@@ -54,7 +54,7 @@ def steps(client: httpx.Client, agent: str) -> int:
 
 def test_surprise_decides_and_hysteresis_keeps(served: Served, model: GenerativeModel) -> None:
     agent, expected = new(), routed(model, DAYS)
-    found = []
+    found: list[tuple[str, Any]] = []
     for day, seen in enumerate(DAYS):
         response = sent(served.client, task(f"{agent} {day}", agent, day, seen))
         first, last = response.json(), waited_for(served.stranger, f"{agent} {day}")
@@ -63,7 +63,7 @@ def test_surprise_decides_and_hysteresis_keeps(served: Served, model: Generative
             assert (response.status_code, first["result"]) == (202, None)
             assert response.headers["location"] == f"/pipeline{place(f'{agent} {day}')}"
         found.append((last["route"], pytest.approx(last["share"], abs=1e-5)))
-    assert [(route, share) for route, share, _ in expected] == found
+    assert found == [(route, share) for route, share, _ in expected]
     assert {route for route, _ in found} == {"fast", "planned", "escalated"}
     # What the share alone would have said is not what came.
     assert any(route != alone for route, _, alone in expected)
@@ -153,9 +153,10 @@ def test_tasks_are_listed_the_newest_first(served: Served) -> None:
     mine = [each for each in found if each["id"].startswith(agent)]
     assert [each["id"] for each in mine] == ids[::-1]
     assert [each["route"] for each in mine] == ["fast", "fast", "fast", "planned"] and "result" not in mine[0]
-    for params, count in (({"limit": 2}, 2), ({"state": "done", "route": "fast", "limit": 3}, 3)):
+    fast: dict[str, Any] = {"state": "done", "route": "fast", "limit": 3}
+    for params in ({"limit": 3}, fast):
         some = served.stranger.get("/pipeline/tasks", params=params).json()["tasks"]
-        assert len(some) == count and some == sorted(some, key=lambda each: -each["created"])
+        assert len(some) == 3 and some == sorted(some, key=lambda each: -each["created"])
     assert served.stranger.get("/pipeline/tasks", params={"route": "planned"}).json()["tasks"]
     for wrong in ({"limit": 0}, {"limit": 1001}, {"state": "dead"}, {"route": "slow"}):
         assert served.stranger.get("/pipeline/tasks", params=wrong).status_code == 422

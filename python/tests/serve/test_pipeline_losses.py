@@ -50,9 +50,8 @@ def arguments(
     PopulationActor.options(**shared_options(name)).remote(  # type: ignore[attr-defined]
         model, CycleSettings(), durability=durability
     )
-    yield PipelineArguments(
-        actor=name, routes=f"routes-{name}", tasks=str(folder / "tasks.db"), dispatchers=0, attempts=3
-    )
+    place = {"tasks": str(folder / "tasks.db"), "dispatchers": 0, "attempts": 3}
+    yield PipelineArguments.model_validate({"actor": name, "routes": f"routes-{name}", **place})
     for each in (name, f"routes-{name}", f"{name}-lifecycle", LEDGER):
         end(each)
 
