@@ -11,7 +11,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayError
 
 from ..cluster import get_ray_namespace
-from .database import is_server, sqlite_path
+from .database import in_words, is_server, sqlite_path
 from .errors import TaskStoreError, TasksUnavailable
 from .sql_store import SqlTaskStore
 from .store import TaskStore
@@ -184,6 +184,17 @@ def open_store(place: str | Path | None = None, namespace: str | None = None, na
     store = LedgerStore(sqlite_path(place), namespace, name)
     store.check()
     return store
+
+
+def where_of(tasks: TaskStore | str | Path | None) -> str | None:
+    """Where a store is, or that of a place, in words without any password; as :attr:`TaskStore.where` says it.
+
+    None where no place is named: it will be that of the ledger that is there. Raises ValueError for one that is none.
+    """
+    if isinstance(tasks, TaskStore):
+        return tasks.where
+    place = tasks or os.environ.get(TASKS) or None
+    return None if place is None else in_words(place)
 
 
 def _found(namespace: str, name: str) -> TaskStore:
