@@ -17,7 +17,7 @@ DISPATCHER, REAPER = "cognitive-dispatcher", "cognitive-reaper"
 def dispatchers(
     place: str | Path | None, count: int, handlers: Mapping[str, str], namespace: str | None = None
 ) -> list[Any]:
-    """Dispatchers 1 to ``count``, those made that are not there. They may still be starting.
+    """The first ``count`` dispatchers, those made that are not there. They may still be starting.
 
     place: as :func:`cognitive_actors.dispatch.open_store` takes it; handlers: as of QueueDispatcher, and what is there
     keeps its own; namespace: of the actors and of the ledger, that of the cluster's drivers if left out. Raises what
@@ -26,12 +26,7 @@ def dispatchers(
     if not count:
         return []
     tasks = _sent(place, namespace)
-    return [
-        QueueDispatcher.options(**_options(name, namespace)).remote(  # type: ignore[attr-defined]
-            tasks, dict(handlers), name=name
-        )
-        for name in (f"{DISPATCHER}-{number}" for number in range(1, count + 1))
-    ]
+    return [dispatcher(name, tasks, handlers, namespace) for name in names(count)]
 
 
 def reaper(place: str | Path | None, namespace: str | None = None, forget: float | None = None) -> Any:
@@ -40,9 +35,27 @@ def reaper(place: str | Path | None, namespace: str | None = None, forget: float
     forget: seconds after which tasks that were done or cancelled are removed, never if left out; the others, and
     errors, as of :func:`dispatchers`.
     """
-    return Reaper.options(**_options(REAPER, namespace)).remote(  # type: ignore[attr-defined]
-        _sent(place, namespace), forget=forget
-    )
+    return reaper_of(REAPER, _sent(place, namespace), forget, namespace)
+
+
+def names(count: int, first: str = DISPATCHER) -> list[str]:
+    """What so many dispatchers are called. first: before the number of each."""
+    return [f"{first}-{number}" for number in range(count)]
+
+
+def dispatcher(
+    name: str, tasks: TaskStore | str | None, handlers: Mapping[str, str], namespace: str | None = None
+) -> Any:
+    """The dispatcher of a name, made where there is none. tasks, handlers: as of QueueDispatcher."""
+    options = _options(name, namespace)
+    return QueueDispatcher.options(**options).remote(tasks, dict(handlers), name=name)  # type: ignore[attr-defined]
+
+
+def reaper_of(
+    name: str, tasks: TaskStore | str | None, forget: float | None = None, namespace: str | None = None
+) -> Any:
+    """The reaper of a name, made where there is none. tasks, forget: as of Reaper."""
+    return Reaper.options(**_options(name, namespace)).remote(tasks, forget=forget)  # type: ignore[attr-defined]
 
 
 def _options(name: str, namespace: str | None) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from ray.exceptions import RayActorError, RayTaskError
 from ..core.model import GenerativeModel
 from ..core.roster import Chunk
 from ..core.routing import Router, RoutingParameters
-from ..dispatch import Claim, TaskHopeless
+from ..dispatch import Claim, TaskHopeless, probe
 from ..files.errors import InputError
 from ..files.jsonl import RecordParser
 from ..pipeline.outcomes import outcome_record
@@ -38,6 +38,8 @@ HANDLERS = {
     **dict.fromkeys(CYCLES.values(), f"{__name__}:execute"),
     FORESEE: f"{__name__}:foresee",
     REFLECT: f"{__name__}:reflect",
+    # Of no route: whoever wants to know that dispatchers work asks for it.
+    probe.KIND: probe.HANDLER,
 }
 #: Seconds that an attempt waits for agents that are away, and for their answer.
 PATIENCE, ANSWER = 10.0, 60.0
