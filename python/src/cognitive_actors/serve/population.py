@@ -10,6 +10,7 @@ from typing import Any
 
 from ray.exceptions import ActorDiedError
 
+from ..actors.pieces import in_pieces
 from ..actors.population import PopulationActor
 from ..core.cycle import CycleSettings
 from ..core.model import GenerativeModel
@@ -55,6 +56,7 @@ class SharedPopulation:
         self.name, self.model, self.settings = name, model, settings
         self.lifecycle = Lifecycle(name)
         self._parser = RecordParser(model)
+        self._pieces = in_pieces(model)
         self._makes = makes
         self._actor: Any = None
 
@@ -71,7 +73,7 @@ class SharedPopulation:
     async def make(self) -> Any:
         """The actor, made where there is none. Raises Refused (503) where it is stopped meanwhile."""
         made = PopulationActor.options(**shared_options(self.name)).remote(  # type: ignore[attr-defined]
-            self.model, self.settings, durability=self.durability
+            None, self.settings, None, "cpu", self.durability, *self._pieces
         )
         if await self.lifecycle.stopped():
             # Who stopped it has not seen this one.
