@@ -28,7 +28,7 @@ SECONDS = 180.0
 def requested(directory: Path, **options: Any) -> Iterator[Request]:
     """A request with names of its own. What lives under them is ended in the end."""
     mark = uuid.uuid4().hex[:12]
-    names = Names(*(f"{kind}-{mark}" for kind in ("dispatcher", "reaper", "ledger", "state", "streams")))
+    names = Names(*(f"{kind}-{mark}" for kind in ("dispatcher", "reaper", "ledger", "state", "streams", "routes")))
     settings: dict[str, Any] = {"tasks": str(directory / "tasks.db"), "actor": f"agents-{mark}", "timeout": SECONDS}
     try:
         yield Request(names=names, **{**settings, **options})

@@ -58,7 +58,8 @@ def workers(everything: Request) -> Request:
 def names_of(request: Request) -> set[str]:
     names = request.names
     numbered = {f"{names.dispatcher}-{number}" for number in range(request.dispatchers)}
-    return {request.actor, f"{request.actor}-lifecycle", names.state, names.streams, names.reaper, *numbered}
+    shared = {names.state, names.streams, names.routes}
+    return {request.actor, f"{request.actor}-lifecycle", *shared, *numbered, names.reaper}
 
 
 def store_of(request: Request) -> TaskStore:
@@ -160,6 +161,10 @@ def test_who_was_made_for_something_else_is_replaced(workers: Request, tmp_path:
     assert whys(report)[names.reaper].endswith(f"elsewhere.db, not {workers.tasks}")
     assert whys(report)[one] == "it had been told to stop"
     assert set(actions(done(workers)).values()) == {"kept"}
+    # Where nobody says what is to be forgotten, the reaper is left to do as it does.
+    forgetful = done(replace(workers, forget=3600.0))
+    assert whys(forgetful) == {names.reaper: "it was made for other forget: none, not 3600.0"}
+    assert set(actions(done(workers)).values()) == {"kept"}
 
 
 def test_one_that_hangs_is_replaced(workers: Request) -> None:
@@ -167,7 +172,7 @@ def test_one_that_hangs_is_replaced(workers: Request) -> None:
     before, process = of(workers)[name], process_of(actor(name))
     os.kill(process, signal.SIGSTOP)
     try:
-        report = done(replace(workers, timeout=30.0))
+        report = done(replace(workers, timeout=45.0))
     finally:
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
@@ -219,16 +224,16 @@ def test_what_is_no_request() -> None:
         ({"dispatchers": 0}, "dispatchers is 0; write 1 or more"),
         ({"timeout": float("nan")}, "timeout is nan s"),
         ({"timeout": 0.0}, "timeout is 0.0 s"),
+        ({"forget": -1.0}, r"forget is -1\.0; write seconds"),
     ):
         with pytest.raises(ValueError, match=said):
             Request(**options)
 
 
-def test_nothing_is_changed_where_the_request_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("COGNITIVE_TASKS", raising=False)
+def test_nothing_is_changed_where_the_request_is_wrong(tmp_path: Path) -> None:
     for options, said in (
-        ({"tasks": None}, "no place of tasks is named, and there is no ledger"),
-        ({"tasks": "mysql://a@b/c"}, "cannot keep tasks"),
+        ({"tasks": "tasks.db"}, "write an absolute path on the head, or postgresql://USER@HOST/DATABASE"),
+        ({"tasks": "mysql://a:secret@b/c"}, "names no place that all replicas share"),
         ({"model": "nowhere.yaml"}, "nowhere.yaml"),
     ):
         with requested(tmp_path, **options) as request:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -11,13 +13,17 @@ from typing import Any
 
 import pytest
 import ray
-from bootstraps import SECONDS, living
+from bootstraps import SECONDS, answer, living
 from processes import python
 from ray.util import list_named_actors
 
+from cognitive_actors.actors.pieces import in_pieces
+from cognitive_actors.core.environments import environment
+from cognitive_actors.files import save_model
+
 WANTED = {
-    "cognitive", "cognitive-lifecycle", "state", "streams", "cognitive-dispatcher-0", "cognitive-dispatcher-1",
-    "cognitive-reaper",
+    "cognitive", "cognitive-lifecycle", "state", "streams", "routes",
+    "cognitive-dispatcher-0", "cognitive-dispatcher-1", "cognitive-reaper",
 }  # fmt: skip
 
 
@@ -72,6 +78,18 @@ def test_two_at_once_make_one_of_each(namespace: str, tmp_path: Path) -> None:
     assert living("", namespace) == {name: i for name, i in there.items() if name != "cognitive-dispatcher-1"}
 
 
+def test_agents_of_a_large_model_outlive_the_command(namespace: str, tmp_path: Path) -> None:
+    model, path = environment("grid-world", shape=(12, 14)).model(), tmp_path / "large.npz"
+    save_model(model, path)
+    # Ray would leave it in the command's object store.
+    assert len(in_pieces(model)) > 2
+    good(begun(namespace, "--mode", "organism", "--model", str(path), "--json"))
+    agents = ray.get_actor("cognitive", namespace)
+    process = answer(agents.ready.remote())["pid"]
+    os.kill(process, signal.SIGKILL)
+    assert answer(agents.ready.remote())["pid"] != process
+
+
 def test_tasks_that_cannot_be_reached_end_it_with_3(namespace: str) -> None:
     away = "postgresql://nobody@127.0.0.1:1/none"
     code, output, errors = ended(begun(namespace, "--mode", "dispatchers", "--tasks", away, "--json"))
@@ -81,10 +99,10 @@ def test_tasks_that_cannot_be_reached_end_it_with_3(namespace: str) -> None:
     assert (report["exit_code"], report["reconciled"], report["namespace"]) == (3, [], namespace)
 
 
-def test_where_no_tasks_are_named_it_says_what_to_write(namespace: str) -> None:
-    code, output, errors = ended(begun(namespace, "--json", COGNITIVE_TASKS=""))
+def test_a_place_of_tasks_that_is_none_ends_it_with_2(namespace: str) -> None:
+    code, output, errors = ended(begun(namespace, "--json", COGNITIVE_TASKS="tasks.db"))
     assert code == 2 and json.loads(output)["exit_code"] == 2
-    assert "write a path or postgresql://..., or set COGNITIVE_TASKS" in errors
+    assert "COGNITIVE_TASKS is 'tasks.db', which names no place that all replicas share; write an absolute" in errors
     assert living("", namespace) == {}
 
 

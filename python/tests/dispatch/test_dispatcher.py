@@ -179,7 +179,7 @@ def test_a_reaper_that_is_killed_is_followed_by_another(tasks: TaskStore, place:
         ray.kill(first)
         until(lambda: tasks.claim(Owner("a", "1"), ["none"], 1, 0.001), "the pause after the first attempt")
         until(lambda: answer(other.status.remote())["requeued"] == 1, "the reaping by the other")
-        assert answer(other.status.remote())["made"] == {"tasks": tasks.where}
+        assert answer(other.status.remote())["made"] == {"tasks": tasks.where, "forget": None}
         assert (
             answer(other.stop.remote()) is True
             and answer(other.status.remote())["stopping"]

@@ -27,23 +27,26 @@ DISPATCHER, REAPER = "dispatcher", "reaper"
 class Crew:
     """Who is to work on the tasks of a store.
 
-    tasks: the store; given: what actors get for it, the store or its place; handlers: as of QueueDispatcher;
-    dispatchers: how many; name: of each, before its number; reaper: its name.
+    tasks: the store; given: what actors get for it, the store or its place, None for the one that COGNITIVE_TASKS names
+    everywhere; handlers: as of QueueDispatcher; dispatchers: how many; name: of each, before its number; reaper: its
+    name; forget: as of Reaper, None where anything will do.
     """
 
     tasks: TaskStore
-    given: TaskStore | str
+    given: TaskStore | str | None
     handlers: Mapping[str, str]
     dispatchers: int
     name: str
     reaper: str
+    forget: float | None = None
 
     def wanted(self) -> list[Wanted]:
         """The actors that are to live."""
         place = {"tasks": self.tasks.where}
         made = {**place, "handlers": dict(self.handlers)}
         dispatchers = [Wanted(DISPATCHER, name, made) for name in names(self.dispatchers, self.name)]
-        return [*dispatchers, Wanted(REAPER, self.reaper, place)]
+        forget = {} if self.forget is None else {"forget": self.forget}
+        return [*dispatchers, Wanted(REAPER, self.reaper, place | forget)]
 
     def handles(self) -> dict[str, Any]:
         """Those that live by the names of wanted ones, and dispatchers of higher numbers."""
@@ -60,7 +63,7 @@ class Crew:
     def make(self, name: str) -> Any:
         """The actor of a name, made where there is none. It outlives whoever makes it."""
         if self.kind(name) == REAPER:
-            return reaper_of(name, self.given)
+            return reaper_of(name, self.given, self.forget)
         return dispatcher(name, self.given, self.handlers)
 
 

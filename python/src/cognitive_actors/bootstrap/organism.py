@@ -1,18 +1,17 @@
-"""The actors that the services share: the agents, whether they are to be there, the shared state, the streams."""
+"""The actors that the services share: the agents, whether they are to be there, shared state, streams and routes."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ray.exceptions import RayError
 
-from ..serve.named import SharedActor, SharedState, existing
+from ..serve.named import SharedActor, existing
 from ..serve.population import SharedPopulation
 from ..serve.refused import Refused
-from ..serve.streams import SharedStreams
 from .reconcile import Living, Step, Wanted, steps
 from .waiting import POLL_SECONDS, NotUp, Watch, never_starts, reason
 
@@ -21,12 +20,10 @@ AGENTS, LIFECYCLE = "agents", "lifecycle"
 
 @dataclass(frozen=True)
 class Residents:
-    """population: the agents; others: what the services share beside them, by kind, as they have it by default."""
+    """population: the agents; others: what the services share beside them, by kind."""
 
     population: SharedPopulation
-    others: Mapping[str, SharedActor] = field(
-        default_factory=lambda: {"state": SharedState(), "streams": SharedStreams()}
-    )
+    others: Mapping[str, SharedActor]
 
     def actors(self) -> dict[str, SharedActor]:
         """All but the agents, by kind."""

@@ -8,7 +8,6 @@ call that was killed.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -20,14 +19,16 @@ from ray.exceptions import RayError
 from ..cluster.settings import default_namespace
 from ..core.cycle import CycleSettings
 from ..core.routing import RoutingParameters
-from ..dispatch import LedgerStore, TaskStore, TaskStoreError, TasksUnavailable, open_store, probe
-from ..dispatch.ledger import LEDGER, TASKS, where_of
+from ..dispatch import LedgerStore, TaskStore, TaskStoreError, TasksUnavailable, probe
+from ..dispatch.ledger import LEDGER
 from ..serve import effort
 from ..serve.dispatchers import DISPATCHER, REAPER
 from ..serve.named import STATE, SharedState
 from ..serve.population import AGENTS, SharedPopulation, shared_population
 from ..serve.refused import Refused
+from ..serve.routes import ROUTES_ACTOR, SharedRoutes
 from ..serve.streams import STREAMS, SharedStreams
+from ..serve.tasks import opened, place_of_tasks
 from . import crew, organism, trial
 from .modes import Mode
 from .reconcile import Step
@@ -43,13 +44,15 @@ class Names:
     ledger: str = LEDGER
     state: str = STATE
     streams: str = STREAMS
+    routes: str = ROUTES_ACTOR
 
 
 @dataclass(frozen=True)
 class Request:
     """What is to live.
 
-    tasks: their place, that of COGNITIVE_TASKS or of the ledger that is there if left out; dispatchers: how many;
+    tasks: their place, as :func:`cognitive_actors.serve.tasks.opened` takes it; dispatchers: how many; forget: seconds
+    after which tasks that were done or cancelled are removed, None to leave that as it is, or else never;
     model, precision, actor: as of :func:`cognitive_actors.serve.population.shared_population`; timeout: seconds that
     each wait may last: for what lives to answer, for what is to go to stop, for what is started to come up, for the
     task. Raises ValueError for a number out of its range.
@@ -58,6 +61,7 @@ class Request:
     mode: Mode = Mode.all
     tasks: str | None = None
     dispatchers: int = 2
+    forget: float | None = None
     model: str | None = None
     precision: float = CycleSettings.precision
     actor: str = AGENTS
@@ -67,6 +71,8 @@ class Request:
     def __post_init__(self) -> None:
         if self.dispatchers < 1:
             raise ValueError(f"dispatchers is {self.dispatchers}; write 1 or more")
+        if self.forget is not None and not self.forget >= 0:
+            raise ValueError(f"forget is {self.forget}; write seconds, 0 or more")
         if not 0 < self.timeout < float("inf"):
             raise ValueError(f"timeout is {self.timeout} s; write a finite number, more than 0")
 
@@ -88,8 +94,8 @@ def bootstrap(request: Request, watch: Watch) -> dict[str, Any]:
     # What is wrong with the request is said before anything is changed.
     population = None if request.mode == Mode.dispatchers else _population(request)
     try:
-        if request.mode != Mode.organism and where_of(request.tasks) is None:
-            _store(request)
+        if request.mode != Mode.organism:
+            place_of_tasks(request.tasks)
         task = _brought(request, population, watch, done)
     except NotUp as error:
         error.report = {**report, "reconciled": _said(done)}
@@ -101,15 +107,15 @@ def _brought(request: Request, population: SharedPopulation | None, watch: Watch
     try:
         if population is not None:
             names = request.names
-            others = {"state": SharedState(names.state), "streams": SharedStreams(names.streams)}
-            residents = organism.Residents(population, others)
+            shared = SharedState(names.state), SharedStreams(names.streams), SharedRoutes(names.routes)
+            residents = organism.Residents(population, dict(zip(("state", "streams", "routes"), shared, strict=True)))
             asyncio.run(organism.reconciled(residents, request.timeout, watch, done))
         if request.mode == Mode.organism:
             assert population is not None
             return asyncio.run(_advised(population, request.timeout))
-        store = _store(request)
+        store, place = opened(request.tasks, request.names.ledger)
         try:
-            crew.reconciled(_crew(request, store), request.timeout, watch, done)
+            crew.reconciled(_crew(request, store, place), request.timeout, watch, done)
             return _tried(request, population, store, watch)
         finally:
             store.close()
@@ -123,21 +129,11 @@ def _population(request: Request) -> SharedPopulation:
     return shared_population(request.model, request.actor, request.precision)
 
 
-def _store(request: Request) -> TaskStore:
-    return open_store(request.tasks, default_namespace(), request.names.ledger)
-
-
-def _crew(request: Request, store: TaskStore) -> crew.Crew:
-    # A server is reached by every actor itself, wherever it is told of its place.
-    place = request.tasks or os.environ.get(TASKS) or ""
-    return crew.Crew(
-        store,
-        store if isinstance(store, LedgerStore) else place,
-        effort.HANDLERS,
-        request.dispatchers,
-        request.names.dispatcher,
-        request.names.reaper,
-    )
+def _crew(request: Request, store: TaskStore, place: str | None) -> crew.Crew:
+    # A path would not do: an actor looks for its ledger in the namespace of whoever made it.
+    given = store if isinstance(store, LedgerStore) else place
+    names = request.names
+    return crew.Crew(store, given, effort.HANDLERS, request.dispatchers, names.dispatcher, names.reaper, request.forget)
 
 
 def _tried(request: Request, population: SharedPopulation | None, store: TaskStore, watch: Watch) -> dict[str, Any]:

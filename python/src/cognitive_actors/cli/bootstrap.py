@@ -24,9 +24,7 @@ def command(
     address: Annotated[str | None, typer.Option(help="Ray cluster; RAY_ADDRESS or the node here if left out.")] = None,
     tasks: Annotated[
         str | None,
-        typer.Option(
-            help="Where the tasks are: a path on the head, or postgresql://…; COGNITIVE_TASKS.", metavar="PLACE"
-        ),
+        typer.Option(help="Of the tasks: a path on the head, or postgresql://…; COGNITIVE_TASKS.", metavar="PLACE"),
     ] = None,
     dispatchers: Annotated[int, typer.Option(min=1, max=1000, help="Dispatchers of those tasks.")] = 2,
     model: Annotated[
@@ -36,6 +34,9 @@ def command(
         float | None, typer.Option(min=0.0, help="Policy precision of the agents at baseline, likewise.")
     ] = None,
     actor: Annotated[str | None, typer.Option(help="Name of the agents' actor, likewise.")] = None,
+    forget: Annotated[
+        float | None, typer.Option(min=0.0, help="Seconds after which the reaper removes tasks that are done.")
+    ] = None,
     timeout: Annotated[
         float, typer.Option(min=0.1, help="Seconds for each wait: to answer, to stop, to come up, to do the task.")
     ] = 60.0,
@@ -43,14 +44,20 @@ def command(
 ) -> None:
     """Bring to the cluster what must live there, and try it with one task. Again, it changes nothing.
 
-    Exit code 2 where no place of tasks is known, 3 where something does not come up or the task does not succeed.
+    Exit code 2 where the place of tasks is none, 3 where something does not come up or the task does not succeed.
     """
     # Tasks are not needed by the other commands, and agents take their time.
     try:
         from ..bootstrap.run import Request, bootstrap
     except ImportError as error:
         raise ValueError(f"{error}: pip install 'cognitive-actors[dispatch]'") from None
-    given: dict[str, Any] = {"model": _path(model), "precision": precision, "actor": actor, "tasks": tasks}
+    given: dict[str, Any] = {
+        "model": _path(model),
+        "precision": precision,
+        "actor": actor,
+        "tasks": tasks,
+        "forget": forget,
+    }
     chosen = {name: value for name, value in given.items() if value is not None}
     request = Request(mode=mode, dispatchers=dispatchers, timeout=timeout, **chosen)
     with Console(stderr=True, quiet=as_json).status("reconciling"), redirect_stdout(sys.stderr):

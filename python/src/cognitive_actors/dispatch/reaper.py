@@ -46,7 +46,7 @@ class Reaper:
             raise ValueError(f"every is {every!r} s and lead {lead!r} s; write a number more than 0, and a larger one")
         if forget is not None and not forget >= 0:
             raise ValueError(f"forget is {forget!r}; write seconds, 0 or more, or None for never")
-        self._made = {"tasks": where_of(tasks)}
+        self._made = {"tasks": where_of(tasks), "forget": forget}
         self._opened = store_opener(tasks, ledger)
         self._store: TaskStore | None = None
         self._every, self._lead, self._forget = every, lead, forget
@@ -63,7 +63,7 @@ class Reaper:
 
     def status(self) -> dict[str, Any]:
         """Whether it leads, or has been told to stop, counters since this process began, the store's last error.
-        ``made``: with what, where its ``tasks`` are, without any password."""
+        ``made``: with what, where its ``tasks`` are, without any password, and ``forget``."""
         names = ("requeued", "dead", "forgotten", "outages")
         counts = {name: self._counts[name] for name in names}
         return {

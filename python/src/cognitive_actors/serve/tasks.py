@@ -47,19 +47,33 @@ def undurable_place() -> str:
     return str(Path("/tmp/ray", ray.get_runtime_context().get_session_name(), "cognitive-tasks.db"))
 
 
-class SharedTasks:
-    """The store of tasks that all replicas share, opened by the first call that needs it.
+def opened(given: str | None = None, ledger: str = LEDGER) -> tuple[TaskStore, str | None]:
+    """The store of tasks, and its place as others can be told it: None for the server that COGNITIVE_TASKS names
+    everywhere.
 
     given: its place, as :func:`cognitive_actors.dispatch.open_store` takes it, but no relative path; or None for the
     one that COGNITIVE_TASKS names, or else that of the ledger that is there, or else a file in the directory of the
-    running Ray. opened: called once, in a thread, when the store has been opened, with the place as others can be told
-    it, None for the server that COGNITIVE_TASKS names everywhere; where it raises, it is called again at the next call.
-    Raises ValueError for a place that is none.
+    running Ray; ledger: the name of that ledger. Raises ValueError for a place that is none, and what ``open_store``
+    does.
+    """
+    place, namespace = place_of_tasks(given), default_namespace()
+    if place is None and not _is_there(ledger, namespace):
+        place = undurable_place()
+    store = open_store(place, namespace, ledger)
+    return store, None if not given and is_server(place) else place or store.where
+
+
+class SharedTasks:
+    """The store of tasks that all replicas share, opened by the first call that needs it.
+
+    given: as of :func:`opened`; opened: called once, in a thread, when the store has been opened, with the place as
+    others can be told it; where it raises, it is called again at the next call. Raises ValueError for a place that is
+    none.
     """
 
     def __init__(self, given: str | None = None, opened: Callable[[str | None], None] | None = None) -> None:
-        self._place, self._opened = place_of_tasks(given), opened
-        self._known_everywhere = not given and is_server(self._place)
+        place_of_tasks(given)
+        self._given, self._opened = given, opened
         self._store: TaskStore | None = None
         self._lock = asyncio.Lock()
         self._threads = ThreadPoolExecutor(_THREADS, "tasks")
@@ -102,21 +116,18 @@ class SharedTasks:
             return self._store
 
     def _open(self) -> TaskStore:
-        place, namespace = self._place, default_namespace()
-        if place is None and not _ledger_is_there(namespace):
-            place = undurable_place()
-        store = open_store(place, namespace)
+        store, place = opened(self._given)
         if self._opened is not None:
-            self._opened(None if self._known_everywhere else place or store.where)
+            self._opened(place)
         return store
 
     async def _in_thread(self, work: Callable[[], R]) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
-def _ledger_is_there(namespace: str) -> bool:
+def _is_there(ledger: str, namespace: str) -> bool:
     try:
-        ray.get_actor(LEDGER, namespace=namespace)
+        ray.get_actor(ledger, namespace=namespace)
     except ValueError:
         return False
     return True
