@@ -192,23 +192,31 @@ def test_agents_that_were_stopped_are_begun_again(everything: Request) -> None:
     assert set(actions(done(organism)).values()) == {"kept"}
 
 
-def test_what_was_cut_short_is_completed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("when", ["streams", "reaper"])
+def test_what_was_cut_short_is_completed(tmp_path: Path, when: str) -> None:
     with requested(tmp_path) as request:
-        looks = 0
+        last = getattr(request.names, when)
 
         def interrupted() -> None:
-            nonlocal looks
-            looks += 1
-            if request.names.reaper in of(request):
+            if last in of(request):
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
             done(request, interrupted)
         before = of(request)
-        assert looks and request.names.reaper in before
+        assert last in before
         found = actions(done(request))
         assert set(found) == names_of(request)
         assert {number for name, number in of(request).items() if name in before} == set(before.values())
+
+
+def test_an_actor_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Named here, and not where the actors run.
+    monkeypatch.setenv("COGNITIVE_CHECKPOINTS", str(tmp_path))
+    with requested(tmp_path, mode=Mode.organism) as request, pytest.raises(NotUp) as refused:
+        done(request)
+    assert str(refused.value).startswith(f"lifecycle: the actor '{request.actor}-lifecycle' did not come up within")
+    assert "no store is named where the actor runs; set COGNITIVE_CHECKPOINTS" in str(refused.value)
 
 
 def test_tasks_that_cannot_be_reached(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ async def reconciled(residents: Residents, seconds: float, watch: Watch, done: l
     What they know is theirs alone, so that none is replaced that does not answer. seconds: that each is given to do so.
     Raises NotUp for one that does not.
     """
-    todo = await _todo(residents)
+    todo = await _todo(residents, seconds, watch)
     actors = residents.actors()
 
     async def agents() -> None:
@@ -48,7 +48,7 @@ async def reconciled(residents: Residents, seconds: float, watch: Watch, done: l
         return agents if kind == AGENTS else lambda: actors[kind].ask("ready")
 
     async def bring(step: Step) -> None:
-        await _up(step, ready(step.kind), seconds, watch)
+        await _answered(step.kind, step.name, ready(step.kind), seconds, watch)
         done.append(step)
 
     # All of them, whatever one may raise: what is up is said.
@@ -58,12 +58,12 @@ async def reconciled(residents: Residents, seconds: float, watch: Watch, done: l
             raise end
 
 
-async def _todo(residents: Residents) -> list[Step]:
+async def _todo(residents: Residents, seconds: float, watch: Watch) -> list[Step]:
     population = residents.population
     names = {AGENTS: population.name} | {kind: actor.name for kind, actor in residents.actors().items()}
     there = {kind: await existing(name) is not None for kind, name in names.items()}
     # To ask makes the record. That is no harm: it is wanted.
-    stopped = await population.lifecycle.stopped()
+    stopped = await _answered(LIFECYCLE, names[LIFECYCLE], population.lifecycle.stopped, seconds, watch)
     living = [Living(kind, names[kind], {}, stopped and kind == AGENTS) for kind in names if there[kind]]
     found = steps([Wanted(kind, name) for kind, name in names.items()], living)
     if stopped and not there[AGENTS]:
@@ -71,8 +71,8 @@ async def _todo(residents: Residents) -> list[Step]:
     return found
 
 
-async def _up(step: Step, attempt: Callable[[], Awaitable[Any]], seconds: float, watch: Watch) -> None:
-    """Try until an actor answers."""
+async def _answered(kind: str, name: str, attempt: Callable[[], Awaitable[Any]], seconds: float, watch: Watch) -> Any:
+    """What an actor answers; it is asked until it does. Raises NotUp."""
     loop = asyncio.get_running_loop()
     end, error = loop.time() + seconds, "no answer"
     while True:
@@ -82,8 +82,7 @@ async def _up(step: Step, attempt: Callable[[], Awaitable[Any]], seconds: float,
                 watch()
                 await asyncio.wait([asked], timeout=POLL_SECONDS)
             if asked.done():
-                asked.result()
-                return
+                return asked.result()
         except (RayError, Refused) as failure:
             # It may have ended between two questions, or be at its end.
             error = reason(failure)
@@ -95,6 +94,6 @@ async def _up(step: Step, attempt: Callable[[], Awaitable[Any]], seconds: float,
             break
         await asyncio.sleep(POLL_SECONDS)
     raise NotUp(
-        f"{step.kind}: the actor {step.name!r} did not come up within {seconds:g} s: {error}; see its log in the"
+        f"{kind}: the actor {name!r} did not come up within {seconds:g} s: {error}; see its log in the"
         " dashboard, and `cognitive status` for the room that there is"
     )
