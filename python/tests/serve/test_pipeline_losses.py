@@ -70,7 +70,7 @@ def working(arguments: PipelineArguments) -> Iterator[Any]:
     try:
         yield made
     finally:
-        for name in (f"{DISPATCHER}-1", REAPER):
+        for name in (f"{DISPATCHER}-0", REAPER):
             end(name)
 
 
@@ -314,9 +314,9 @@ def test_there_is_one_dispatcher_of_a_number_whoever_makes_it(arguments: Pipelin
         try:
             assert again[0] == made and again[1] != made
             states = ray.get([each.status.remote() for each in again], timeout=90)
-            assert [state["name"] for state in states] == [f"{DISPATCHER}-1", f"{DISPATCHER}-2"]
+            assert [state["name"] for state in states] == [f"{DISPATCHER}-0", f"{DISPATCHER}-1"]
             assert states[0]["kinds"] == sorted(HANDLERS) and dispatchers(arguments.tasks, 0, HANDLERS) == []
             assert reaper(arguments.tasks) == ray.get_actor(REAPER, default_namespace())
         finally:
-            end(f"{DISPATCHER}-2")
+            end(f"{DISPATCHER}-1")
     assert isinstance(open_store(arguments.tasks, default_namespace()), LedgerStore)
