@@ -46,7 +46,7 @@ buildPythonPackage {
     rich
   ];
   optional-dependencies = {
-    inherit (ray.optional-dependencies) serve;
+    serve = ray.optional-dependencies.serve ++ [ sqlalchemy ];
     dispatch = [ sqlalchemy ];
     postgres = [ psycopg ];
   };

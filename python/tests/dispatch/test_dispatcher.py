@@ -66,6 +66,7 @@ def test_it_works_and_says_what_it_did(tasks: TaskStore, place: str, name: str) 
         until(lambda: tasks.counts()["done"] == 50 and tasks.counts()["dead"] == 3, "the work")
         until(lambda: answer(actor.status.remote())["held"] == 0, "the end of the work")
         status = answer(actor.status.remote())
+        assert status["made"] == {"tasks": tasks.where, "handlers": HANDLERS}
     assert [tasks.result(i) for i in ids] == [n**2 for n in range(50)]
     said = [tasks.get(i).error for i in bad]  # type: ignore[union-attr]
     assert said[:2] == ["RuntimeError: no way\\0", "SystemExit: 3"] and "the result is no JSON" in str(said[2])
@@ -178,7 +179,12 @@ def test_a_reaper_that_is_killed_is_followed_by_another(tasks: TaskStore, place:
         ray.kill(first)
         until(lambda: tasks.claim(Owner("a", "1"), ["none"], 1, 0.001), "the pause after the first attempt")
         until(lambda: answer(other.status.remote())["requeued"] == 1, "the reaping by the other")
-        assert answer(other.stop.remote()) is True and tasks.lead("reaper", "next", 1.0)
+        assert answer(other.status.remote())["made"] == {"tasks": tasks.where, "forget": None}
+        assert (
+            answer(other.stop.remote()) is True
+            and answer(other.status.remote())["stopping"]
+            and tasks.lead("reaper", "next", 1.0)
+        )
 
 
 def has_done(store: TaskStore, count: int) -> bool:

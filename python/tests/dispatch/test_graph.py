@@ -113,6 +113,15 @@ def test_or_is_skipped(store: TaskStore, owner: Owner) -> None:
     assert state.state == "failed" and sorted(state.nodes["end"].result["got"]) == ["right"]
 
 
+def test_a_node_may_have_its_own_policy(store: TaskStore, owner: Owner) -> None:
+    a, b = Node("a", "x", retries=ONCE), Node("b", "x", after=("a",), retries=ONCE, on_failure="skip")
+    enqueue_graph(store, "g", [a, b, Node("c", "x", after=("b",))])
+    enqueue_graph(store, "h", [a, b, Node("c", "x", after=("b",))])
+    run(store, owner, lambda claim: failing("a" if claim.graph == "g" else "b")(claim))
+    assert states(store, "g") == {"a": "dead", "b": "done", "c": "done"}
+    assert states(store, "h") == {"a": "done", "b": "dead", "c": "cancelled"}
+
+
 @pytest.mark.parametrize("policy", ["fail", "skip"])
 def test_a_lease_that_runs_out_for_the_last_time_is_a_failure(store: TaskStore, owner: Owner, policy: Any) -> None:
     enqueue_graph(store, "g", DIAMOND, on_failure=policy)

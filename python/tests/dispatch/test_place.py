@@ -11,6 +11,7 @@ from postgres_server import PostgresServer, emptied, postgres_server
 from sqlalchemy import create_engine, text
 
 from cognitive_actors.dispatch import NewTask, Owner, SqlTaskStore, TaskStoreError, TasksUnavailable, open_store
+from cognitive_actors.dispatch.ledger import where_of
 
 
 def test_what_is_no_place_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,6 +31,13 @@ def test_what_is_no_place_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     with pytest.raises(ValueError, match=r"no place of tasks is named; .* or set COGNITIVE_TASKS"):
         open_store()
+
+
+def test_a_place_is_said_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COGNITIVE_TASKS", raising=False)
+    assert where_of(None) is None and where_of("/tmp/../a b.db") == "/tmp/../a b.db"
+    monkeypatch.setenv("COGNITIVE_TASKS", "postgres://a:secret@host/db")
+    assert where_of(None) == where_of("postgresql://a:other@host/db") == "postgresql+psycopg://a:***@host/db"
 
 
 def test_a_place_may_be_any_path_and_is_the_same_later(tmp_path: Path) -> None:

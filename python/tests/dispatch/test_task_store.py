@@ -194,6 +194,83 @@ def test_a_claim_that_comes_again_gets_the_same_tasks(store: TaskStore, owner: O
     assert [c.payload for c in claim(store, Owner("one", "2"), request="a")] == [4]
 
 
+def test_one_task_is_taken_by_its_id(store: TaskStore, owner: Owner) -> None:
+    first, i = store.enqueue([NewTask("x", 1, priority=9), NewTask("y", 2, retries=QUICK)])
+    got = store.take(i, owner, LONG)
+    assert got is not None and (got.id, got.payload, got.attempt, got.token, got.kind) == (i, 2, 1, 1, "y")
+    # Said again, because the first answer may have been lost.
+    assert store.take(i, owner, LONG) == got and store.get(i).attempts == 1  # type: ignore[union-attr]
+    for other in (Owner("one", "2"), Owner("two", "1")):
+        assert store.take(i, other, LONG) is None
+    assert [c.id for c in claim(store, owner)] == [first] and store.extend([got], LONG) == [i]
+    assert store.release([got]) == [i]
+    again = store.take(i, Owner("two", "1"), LONG)
+    assert again is not None and (again.attempt, again.token) == (1, 2)
+    assert store.complete([(got, "old")]) == [] and store.complete([(again, "new")]) == [i]
+    assert store.take(i, Owner("two", "1"), LONG) is None and store.result(i) == "new"
+
+
+def test_nothing_is_taken_but_what_is_queued_and_due(store: TaskStore, owner: Owner) -> None:
+    needed = NewTask("x", 1)
+    later, waiting, gone = NewTask("x", delay=3600), NewTask("x", 2, after=(needed.id,)), NewTask("x")
+    store.enqueue([needed, later, waiting, gone])
+    store.cancel([gone.id])
+    assert [store.take(i, owner, LONG) for i in (later.id, waiting.id, gone.id, "nothing")] == [None] * 4
+    (held,) = [store.take(needed.id, owner, LONG)]
+    assert held is not None and store.complete([(held, "well")]) == [needed.id]
+    got = store.take(waiting.id, owner, LONG)
+    assert got is not None and got.results == {needed.id: "well"}
+    for arguments, said in (
+        (("", owner, LONG), "the id of a task is ''"),
+        ((later.id, Owner("", "1"), LONG), "name of the owner is ''"),
+        ((later.id, owner, 0), "the lease is 0 s"),
+    ):
+        with pytest.raises(TaskError, match=said):
+            store.take(*arguments)
+
+
+def test_who_took_a_task_and_never_returns_loses_it(store: TaskStore, owner: Owner) -> None:
+    (i,) = store.enqueue([NewTask("x", retries=QUICK)])
+    old = store.take(i, owner, SHORT)
+    assert old is not None and reaped(store) == Reaped(requeued=1)
+    new = store.take(i, Owner("two", "1"), LONG)
+    assert new is not None and (new.attempt, new.token) == (2, 2) and store.take(i, owner, LONG) is None
+    assert store.complete([(old, "old")]) == [] and store.complete([(new, "new")]) == [i]
+
+
+def test_threads_that_take_one_task_get_it_once(place: str) -> None:
+    stores = [SqlTaskStore(place) for _ in range(2)]
+    ids = stores[0].enqueue([NewTask("x", n) for n in range(20)])
+    barrier = threading.Barrier(4)
+
+    def take(n: int) -> list[bool]:
+        barrier.wait()
+        return [stores[n % 2].take(i, Owner("one", str(n)), LONG) is not None for i in ids]
+
+    with ThreadPoolExecutor(4) as threads:
+        taken = list(threads.map(take, range(4)))
+    assert [sum(column) for column in zip(*taken, strict=True)] == [1] * 20
+    for store in stores:
+        store.close()
+
+
+def test_what_is_hopeless_is_a_dead_letter_at_once(store: TaskStore, owner: Owner) -> None:
+    a, b = NewTask("x"), NewTask("x")
+    store.enqueue([a, b, NewTask("x", after=(a.id,))])
+    one, other = claim(store, owner)
+    assert store.fail([(one, "never")], hopeless=True) == store.fail([(one, "again")], hopeless=True) == {a.id: "dead"}
+    assert store.fail([(other, "perhaps")]) == {b.id: "queued"}
+    task = store.get(a.id)
+    assert task is not None and (task.state, task.attempts, task.error) == ("dead", 1, "never")
+    assert store.counts()["cancelled"] == 1
+
+
+def test_the_newest_or_the_oldest_are_found_first(store: TaskStore) -> None:
+    ids = store.enqueue([NewTask("x", n) for n in range(5)])
+    assert [task.id for task in store.find(limit=2)] == ids[:2]
+    assert [task.id for task in store.find("queued", "x", limit=2, newest=True)] == ids[:2:-1]
+
+
 def test_a_new_incarnation_ends_the_attempts_of_the_last(store: TaskStore, owner: Owner) -> None:
     store.enqueue([NewTask("x", n, retries=QUICK) for n in range(3)])
     held, other = claim(store, owner, 2), claim(store, Owner("two", "1"))

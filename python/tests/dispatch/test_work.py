@@ -9,7 +9,16 @@ from typing import Any
 
 from dispatch_actors import until
 
-from cognitive_actors.dispatch import Claim, NewTask, Owner, Retries, SqlTaskStore, TaskStore, TasksUnavailable
+from cognitive_actors.dispatch import (
+    Claim,
+    NewTask,
+    Owner,
+    Retries,
+    SqlTaskStore,
+    TaskHopeless,
+    TaskStore,
+    TasksUnavailable,
+)
 from cognitive_actors.dispatch.work import Pace, Work
 
 ONCE = Retries(attempts=1)
@@ -24,12 +33,12 @@ class Faulty:
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
 
-        def call(*arguments: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
             self._calls += 1
             if self.away or (self.faulty and self._calls % 5 == 2):
                 self.failures += 1
                 raise TasksUnavailable("no answer")
-            answer = method(*arguments)
+            answer = method(*arguments, **options)
             if self.faulty and self._calls % 5 == 4:
                 self.failures += 1
                 raise TasksUnavailable("the answer was lost")
@@ -88,6 +97,21 @@ def test_what_was_lost_is_not_begun_and_its_result_not_heard(store: TaskStore, o
         assert work.status()["held"] == 0 and work.status()["done"] == 0
         assert sorted(store.complete([(c, "theirs") for c in theirs])) == sorted(ids)
     assert len(begun) == 1 and {store.result(i) for i in ids} == {"theirs"}
+
+
+def test_what_a_handler_calls_hopeless_is_not_tried_again(store: TaskStore, owner: Owner) -> None:
+    class Late(TaskHopeless):
+        pass
+
+    def handler(claim: Claim) -> None:
+        raise (Late if claim.payload else ValueError)("too late")
+
+    often = Retries(attempts=3, first=0.0)
+    ids = store.enqueue([NewTask("x", hopeless, retries=often) for hopeless in (True, False)])
+    with working(store, owner, handler, Pace(idle=0.1)):
+        until(lambda: store.counts()["dead"] == 2, "the last attempts")
+    tasks = [task for task in map(store.get, ids) if task is not None]
+    assert [(task.attempts, task.error) for task in tasks] == [(1, "Late: too late"), (3, "ValueError: too late")]
 
 
 def test_a_stop_while_the_store_is_away_ends_and_says_so(place: str, owner: Owner) -> None:

@@ -26,6 +26,7 @@ LOOKED_AT = {
     "cognitive": ((), "6 selected / 6 total"),
     # Without agents everything else would be 503.
     "organism": (("--exclude-path=/shutdown",), "8 selected / 9 total"),
+    "pipeline": ((), "7 selected / 7 total"),
     "state": ((), "8 selected / 8 total"),
     "ml": ((), "10 selected / 10 total"),
     "energy": ((), "5 selected / 5 total"),

@@ -19,6 +19,7 @@ from ..files.store import StaleWriter
 from .durability import Continuity, Durability
 from .kept_agents import KeptAgents
 from .named_stimuli import NamedStimuli
+from .pieces import joined
 from .process import prepare_process
 
 
@@ -29,18 +30,21 @@ class PopulationActor:
     Without ``durability`` it is not to be restarted by Ray: a restart would lose the agents' state without a word, and
     whoever owns it starts a new one from the last ``snapshot``. durability: as in NeurotransmitterActor. Saved before
     it answers are neuromodulators, workspace, beliefs, learned counts and the steps that random draws are counted by;
-    what was saved goes before ``snapshot``. A checkpoint of another model or of other settings is refused.
+    what was saved goes before ``snapshot``. A checkpoint of another model or of other settings is refused. pieces: of
+    the model, where that is None, for an actor that outlives whoever made it; see ``actors.pieces``.
     """
 
     def __init__(
         self,
-        model: GenerativeModel,
+        model: GenerativeModel | None,
         settings: CycleSettings,
         snapshot: Mapping[str, np.ndarray] | None = None,
         device: str = "cpu",
         durability: Durability | str | None = None,
+        *pieces: bytes,
     ) -> None:
         prepare_process()
+        model = joined(pieces) if model is None else model
         self.roster = Roster(CognitiveCycle(model.to(device=device), settings))
         if snapshot is not None:
             self.roster.restore(snapshot)

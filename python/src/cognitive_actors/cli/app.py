@@ -17,7 +17,7 @@ from rich.console import Console
 
 from ..cluster import ClusterError
 from ..files.errors import CheckpointError
-from . import attempts, bench, interruption, report, run, serve, simulate, status
+from . import attempts, bench, bootstrap, interruption, report, run, serve, simulate, status
 
 BAD_INPUT, NO_CLUSTER = 2, attempts.NO_CLUSTER
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
@@ -34,6 +34,7 @@ app.command("simulate")(simulate.command)
 app.command("report")(report.command)
 app.command("bench")(bench.command)
 app.command("serve")(serve.command)
+app.command("bootstrap")(bootstrap.command)
 app.command("status")(status.command)
 
 
@@ -70,6 +71,6 @@ def _fail(errors: Console, error: Any, code: int) -> int:
         attempts.say("error", error)
         return code
     if "--json" in sys.argv:
-        print(json.dumps({"error": str(error), "exit_code": code}))
+        print(json.dumps({**getattr(error, "report", {}), "error": str(error), "exit_code": code}))
     errors.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
     return code

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .errors import TaskError, TaskStoreError, TasksUnavailable
+from .errors import TaskError, TaskHopeless, TaskStoreError, TasksUnavailable
 from .task import Claim, NewTask, Owner, Reaped, Retries, Task, pause
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ __all__ = [
     "SqlTaskStore",
     "Task",
     "TaskError",
+    "TaskHopeless",
     "TaskLedger",
     "TaskStore",
     "TaskStoreError",

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from .content import printable_error
-from .rows import held, parts, retries_of, update_rows
+from .rows import held, locked, parts, retries_of, update_rows
 from .schema import edges, tasks
 from .settling import dependents, settle
 from .task import Claim, Owner, State, pause
@@ -30,25 +30,27 @@ def claim(
             .with_for_update(skip_locked=True)
         )
         rows = list(connection.execute(statement))
-        for part in parts(row.number for row in rows):
-            connection.execute(
-                tasks.update()
-                .where(tasks.c.number.in_(part))
-                .values(
-                    state="leased",
-                    token=tasks.c.token + 1,
-                    attempts=tasks.c.attempts + 1,
-                    owner=owner.name,
-                    incarnation=owner.incarnation,
-                    request=request,
-                    lease_until=until,
-                )
-            )
+        _lease(connection, rows, owner, request, until)
     else:
         extend(connection, [_claim(row, owner, 0, {}) for row in rows], until)
         new = 0
     results = _results(connection, [row.id for row in rows])
     return [_claim(row, owner, new, results.get(row.id, {})) for row in rows]
+
+
+def take(connection: Connection, now: float, task: str, owner: Owner, until: float) -> Claim | None:
+    """Lease one task if it is queued and due. An incarnation that has it already gets the same claim again."""
+    row, new = locked(connection, [task]).get(task), 1
+    if row is None:
+        return None
+    if row.state == "leased" and (row.owner, row.incarnation) == (owner.name, owner.incarnation):
+        extend(connection, [_claim(row, owner, 0, {})], until)
+        new = 0
+    elif row.state == "queued" and row.due <= now:
+        _lease(connection, [row], owner, None, until)
+    else:
+        return None
+    return _claim(row, owner, new, _results(connection, [row.id]).get(row.id, {}))
 
 
 def extend(connection: Connection, claims: Collection[Claim], until: float) -> list[str]:
@@ -80,22 +82,26 @@ def record(connection: Connection, now: float, results: Sequence[tuple[Claim, st
     return [i for i, row in rows.items() if row.state in ("leased", "done")]
 
 
-def fail(connection: Connection, now: float, failures: Sequence[tuple[Claim, str]]) -> dict[str, State]:
+def fail(connection: Connection, now: float, failures: Sequence[tuple[Claim, str]], hopeless: bool) -> dict[str, State]:
     """End attempts that failed. Returns what each task is now, of those that are heard; when repeated, the same."""
     errors = {claim.id: error for claim, error in sorted(failures, key=_token)}
     rows = held(connection, [claim for claim, _ in failures])
     states: dict[str, State] = {i: row.state for i, row in rows.items() if row.state in ("queued", "dead")}
-    return states | end_attempts(
-        connection, now, [(row, errors[i]) for i, row in rows.items() if row.state == "leased"]
-    )
+    ended = [(row, errors[i]) for i, row in rows.items() if row.state == "leased"]
+    return states | end_attempts(connection, now, ended, hopeless)
 
 
-def end_attempts(connection: Connection, now: float, ended: Sequence[tuple[Row[Any], str]]) -> dict[str, State]:
-    """Queue tasks again whose attempt has failed, after a pause, or make them dead letters after the last one."""
+def end_attempts(
+    connection: Connection, now: float, ended: Sequence[tuple[Row[Any], str]], hopeless: bool = False
+) -> dict[str, State]:
+    """Queue tasks again whose attempt has failed, after a pause, or make them dead letters after the last one.
+
+    hopeless: this was the last one, whatever number of them there may be.
+    """
     again, dead, states = [], [], dict[str, State]()
     for row, error in ended:
         said = printable_error(error)
-        if row.attempts < row.max_attempts:
+        if row.attempts < row.max_attempts and not hopeless:
             due = now + pause(retries_of(row), row.attempts, random.random())
             again.append({"number": row.number, "state": "queued", "due": due, "error": said})
             states[row.id] = "queued"
@@ -115,6 +121,23 @@ def release(connection: Connection, claims: Collection[Claim]) -> list[str]:
         given_back = tasks.update().where(tasks.c.number.in_(part))
         connection.execute(given_back.values(state="queued", attempts=tasks.c.attempts - 1))
     return list(rows)
+
+
+def _lease(connection: Connection, rows: Sequence[Row[Any]], owner: Owner, request: str | None, until: float) -> None:
+    for part in parts(row.number for row in rows):
+        connection.execute(
+            tasks.update()
+            .where(tasks.c.number.in_(part))
+            .values(
+                state="leased",
+                token=tasks.c.token + 1,
+                attempts=tasks.c.attempts + 1,
+                owner=owner.name,
+                incarnation=owner.incarnation,
+                request=request,
+                lease_until=until,
+            )
+        )
 
 
 def _token(said: tuple[Claim, str]) -> int:

@@ -40,7 +40,7 @@ class Database:
     def __init__(self, place: str | Path, synchronous: str = "FULL") -> None:
         url = _url(place)
         self.sqlite = url.get_backend_name() == "sqlite"
-        self.where = str(url.database) if self.sqlite else url.render_as_string(hide_password=True)
+        self.where = _shown(url)
         self._engine = _sqlite(url, synchronous) if self.sqlite else _postgresql(url)
         # SQLite would keep other writers out while something is read.
         self._reading = self._engine.execution_options(dispatch_reading=True)
@@ -120,6 +120,16 @@ def is_server(place: str | Path | None) -> bool:
 def sqlite_path(place: str | Path) -> str:
     """The path of an SQLite file, absolute. Raises ValueError for a place that is none."""
     return str(_url(place).database)
+
+
+def in_words(place: str | Path) -> str:
+    """A place as people may read it: an absolute path, or a URL without its password. Raises ValueError for none."""
+    return _shown(_url(place))
+
+
+def _shown(url: URL) -> str:
+    sqlite = url.get_backend_name() == "sqlite"
+    return str(url.database) if sqlite else url.render_as_string(hide_password=True)
 
 
 def _url(place: str | Path) -> URL:

@@ -13,3 +13,7 @@ class TaskStoreError(RuntimeError):
 
 class TasksUnavailable(RuntimeError):
     """The store cannot be reached just now. A change may have been made all the same: repeating it is harmless."""
+
+
+class TaskHopeless(Exception):
+    """Raised by a handler for a task that would fail each time: a dead letter at once, whatever attempts are left."""

@@ -18,7 +18,7 @@ from .task import FINAL, NewTask, OnFailure, Retries, State
 @dataclass(frozen=True)
 class Node:
     """A task of a graph. name: of its own in the graph; after: names of the nodes whose results it gets, as
-    ``claim.results``; the others as of NewTask."""
+    ``claim.results``; on_failure: that of the graph, if left out; the others as of NewTask."""
 
     name: str
     kind: str
@@ -27,6 +27,7 @@ class Node:
     priority: int = 0
     delay: float = 0.0
     retries: Retries = field(default_factory=Retries)
+    on_failure: OnFailure | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def enqueue_graph(
             delay=node.delay,
             retries=node.retries,
             after=tuple(ids[name] for name in node.after),
-            on_failure=on_failure,
+            on_failure=node.on_failure or on_failure,
             graph=key,
             node=node.name,
             names={ids[name]: name for name in node.after},

@@ -11,7 +11,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayError
 
 from ..cluster import get_ray_namespace
-from .database import is_server, sqlite_path
+from .database import in_words, is_server, sqlite_path
 from .errors import TaskStoreError, TasksUnavailable
 from .sql_store import SqlTaskStore
 from .store import TaskStore
@@ -133,20 +133,23 @@ class LedgerStore(TaskStore):
     def _claim(self, owner: Owner, kinds: list[str], limit: int, seconds: float, request: str | None) -> list[Claim]:
         return cast("list[Claim]", self._ask("_claim", owner, kinds, limit, seconds, request))
 
+    def _take(self, task: str, owner: Owner, seconds: float) -> Claim | None:
+        return cast("Claim | None", self._ask("_take", task, owner, seconds))
+
     def _extend(self, claims: list[Claim], seconds: float) -> list[str]:
         return cast("list[str]", self._ask("_extend", claims, seconds))
 
     def _record(self, results: list[tuple[Claim, str]]) -> list[str]:
         return cast("list[str]", self._ask("_record", results))
 
-    def _fail(self, failures: list[tuple[Claim, str]]) -> dict[str, State]:
-        return cast("dict[str, State]", self._ask("_fail", failures))
+    def _fail(self, failures: list[tuple[Claim, str]], hopeless: bool) -> dict[str, State]:
+        return cast("dict[str, State]", self._ask("_fail", failures, hopeless))
 
     def _release(self, claims: list[Claim]) -> list[str]:
         return cast("list[str]", self._ask("_release", claims))
 
-    def _find(self, state: State | None, kind: str | None, graph: str | None, limit: int) -> list[Task]:
-        return cast("list[Task]", self._ask("_find", state, kind, graph, limit))
+    def _find(self, state: State | None, kind: str | None, graph: str | None, limit: int, newest: bool) -> list[Task]:
+        return cast("list[Task]", self._ask("_find", state, kind, graph, limit, newest))
 
     def _ask(self, method: str, *arguments: Any) -> Any:
         ledger = self.ledger
@@ -181,6 +184,17 @@ def open_store(place: str | Path | None = None, namespace: str | None = None, na
     store = LedgerStore(sqlite_path(place), namespace, name)
     store.check()
     return store
+
+
+def where_of(tasks: TaskStore | str | Path | None) -> str | None:
+    """Where a store is, or that of a place, in words without any password; as :attr:`TaskStore.where` says it.
+
+    None where no place is named: it will be that of the ledger that is there. Raises ValueError for one that is none.
+    """
+    if isinstance(tasks, TaskStore):
+        return tasks.where
+    place = tasks or os.environ.get(TASKS) or None
+    return None if place is None else in_words(place)
 
 
 def _found(namespace: str, name: str) -> TaskStore:

@@ -13,7 +13,7 @@ import ray
 
 from .content import printable_error
 from .dispatcher import store_opener
-from .ledger import LEDGER
+from .ledger import LEDGER, where_of
 from .pauses import Pauses
 from .store import TaskStore
 
@@ -46,6 +46,7 @@ class Reaper:
             raise ValueError(f"every is {every!r} s and lead {lead!r} s; write a number more than 0, and a larger one")
         if forget is not None and not forget >= 0:
             raise ValueError(f"forget is {forget!r}; write seconds, 0 or more, or None for never")
+        self._made = {"tasks": where_of(tasks), "forget": forget}
         self._opened = store_opener(tasks, ledger)
         self._store: TaskStore | None = None
         self._every, self._lead, self._forget = every, lead, forget
@@ -61,10 +62,18 @@ class Reaper:
         """Return as soon as it works."""
 
     def status(self) -> dict[str, Any]:
-        """Whether it leads, counters since this process began, and the last error of the store."""
+        """Whether it leads, or has been told to stop, counters since this process began, the store's last error.
+        ``made``: with what, where its ``tasks`` are, without any password, and ``forget``."""
         names = ("requeued", "dead", "forgotten", "outages")
         counts = {name: self._counts[name] for name in names}
-        return {"owner": self._owner, "leading": self._leading, **counts, "last_error": self._last_error}
+        return {
+            "owner": self._owner,
+            "leading": self._leading,
+            "stopping": self._stopping.is_set(),
+            **counts,
+            "last_error": self._last_error,
+            "made": self._made,
+        }
 
     def stop(self, seconds: float = 30.0) -> bool:
         """Let another lead at once. Returns whether it has ended within so many seconds."""

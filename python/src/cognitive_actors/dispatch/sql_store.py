@@ -100,20 +100,27 @@ class SqlTaskStore(TaskStore):
 
         return self._db.change(work)
 
+    def _take(self, task: str, owner: Owner, seconds: float) -> Claim | None:
+        def work(connection: Any) -> Claim | None:
+            now = self._db.now(connection)
+            return claims.take(connection, now, task, owner, now + seconds)
+
+        return self._db.change(work)
+
     def _extend(self, held: list[Claim], seconds: float) -> list[str]:
         return self._db.change(lambda c: claims.extend(c, held, self._db.now(c) + seconds))
 
     def _record(self, results: list[tuple[Claim, str]]) -> list[str]:
         return self._db.change(lambda c: claims.record(c, self._db.now(c), results))
 
-    def _fail(self, failures: list[tuple[Claim, str]]) -> dict[str, State]:
-        return self._db.change(lambda c: claims.fail(c, self._db.now(c), failures))
+    def _fail(self, failures: list[tuple[Claim, str]], hopeless: bool) -> dict[str, State]:
+        return self._db.change(lambda c: claims.fail(c, self._db.now(c), failures, hopeless))
 
     def _release(self, held: list[Claim]) -> list[str]:
         return self._db.change(lambda c: claims.release(c, held))
 
-    def _find(self, state: State | None, kind: str | None, graph: str | None, limit: int) -> list[Task]:
-        statement = select(tasks).order_by(tasks.c.number).limit(limit)
+    def _find(self, state: State | None, kind: str | None, graph: str | None, limit: int, newest: bool) -> list[Task]:
+        statement = select(tasks).order_by(tasks.c.number.desc() if newest else tasks.c.number).limit(limit)
         for column, wanted in ((tasks.c.state, state), (tasks.c.kind, kind), (tasks.c.graph, graph)):
             if wanted is not None:
                 statement = statement.where(column == wanted)

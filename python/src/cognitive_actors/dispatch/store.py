@@ -52,10 +52,17 @@ class TaskStore(ABC):
             raise TaskError(f"kinds is {kinds!r}; write the kinds there are handlers for")
         if not 1 <= limit <= MOST:
             raise TaskError(f"limit is {limit!r}; write a whole number between 1 and {MOST}")
-        for label, text in (("name of the owner", owner.name), ("incarnation of the owner", owner.incarnation)):
-            check_text(text, label)
+        _check_owner(owner)
         named = None if request is None else check_text(request, "request")
         return self._claim(owner, sorted(kinds), limit, _lease(lease_seconds), named)
+
+    def take(self, task: str, owner: Owner, lease_seconds: float) -> Claim | None:
+        """Lease one task by its id, as ``claim`` would, or None where it is not queued and due.
+
+        An incarnation of an owner that asks again gets the claim that it has, and the lease begins anew.
+        """
+        _check_owner(owner)
+        return self._take(check_text(task, "the id of a task"), owner, _lease(lease_seconds))
 
     def extend(self, claims: Collection[Claim], lease_seconds: float) -> list[str]:
         """Let leases end so many seconds from now. Returns the ids of those still held; the others are lost."""
@@ -70,12 +77,13 @@ class TaskStore(ABC):
         texts = [(_bare(claim), encode(result, f"the result of task {claim.id}")) for claim, result in results]
         return self._record(texts) if texts else []
 
-    def fail(self, failures: Sequence[tuple[Claim, str]]) -> dict[str, State]:
+    def fail(self, failures: Sequence[tuple[Claim, str]], *, hopeless: bool = False) -> dict[str, State]:
         """End attempts with errors: the tasks are queued again after a pause, or dead after their last attempt.
 
-        Returns the new state of each task that was still held, by id.
+        hopeless: no other attempt would help, and this was the last. Returns the new state of each task that was still
+        held, by id.
         """
-        return self._fail([(_bare(claim), str(error)) for claim, error in failures]) if failures else {}
+        return self._fail([(_bare(claim), str(error)) for claim, error in failures], hopeless) if failures else {}
 
     def release(self, claims: Collection[Claim]) -> list[str]:
         """Give tasks back; the attempt does not count. Returns the ids of those that were held."""
@@ -115,14 +123,20 @@ class TaskStore(ABC):
         """The result of a task. Raises TaskError, with its state and error, where there is none."""
 
     def find(
-        self, state: State | None = None, kind: str | None = None, graph: str | None = None, limit: int = 100
+        self,
+        state: State | None = None,
+        kind: str | None = None,
+        graph: str | None = None,
+        limit: int = 100,
+        *,
+        newest: bool = False,
     ) -> list[Task]:
-        """Tasks, the oldest first, of a state, a kind and a graph; of all, where left out."""
+        """Tasks, the oldest or the newest first, of a state, a kind and a graph; of all, where left out."""
         if state is not None and state not in STATES:
             raise TaskError(f"state is {state!r}; write one of {', '.join(STATES)}")
         if not 1 <= limit <= MOST:
             raise TaskError(f"limit is {limit!r}; write a whole number between 1 and {MOST}")
-        return self._find(state, kind, graph, limit)
+        return self._find(state, kind, graph, limit, newest)
 
     @abstractmethod
     def counts(self, kind: str | None = None) -> dict[State, int]:
@@ -160,24 +174,34 @@ class TaskStore(ABC):
     ) -> list[Claim]: ...
 
     @abstractmethod
+    def _take(self, task: str, owner: Owner, seconds: float) -> Claim | None: ...
+
+    @abstractmethod
     def _extend(self, claims: list[Claim], seconds: float) -> list[str]: ...
 
     @abstractmethod
     def _record(self, results: list[tuple[Claim, str]]) -> list[str]: ...
 
     @abstractmethod
-    def _fail(self, failures: list[tuple[Claim, str]]) -> dict[str, State]: ...
+    def _fail(self, failures: list[tuple[Claim, str]], hopeless: bool) -> dict[str, State]: ...
 
     @abstractmethod
     def _release(self, claims: list[Claim]) -> list[str]: ...
 
     @abstractmethod
-    def _find(self, state: State | None, kind: str | None, graph: str | None, limit: int) -> list[Task]: ...
+    def _find(
+        self, state: State | None, kind: str | None, graph: str | None, limit: int, newest: bool
+    ) -> list[Task]: ...
 
 
 def _bare(claim: Claim) -> Claim:
     """A claim without what the store knows."""
     return replace(claim, payload=None, results={})
+
+
+def _check_owner(owner: Owner) -> None:
+    for label, text in (("name of the owner", owner.name), ("incarnation of the owner", owner.incarnation)):
+        check_text(text, label)
 
 
 def _lease(seconds: float) -> float:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .content import encode, printable_error
+from .errors import TaskHopeless
 from .handlers import Handler
 from .pauses import Pauses
 from .store import MOST, TaskStore
@@ -53,11 +54,12 @@ class Pace:
 
 @dataclass(frozen=True)
 class _Ending:
-    """How work on a task ended: with a result, or with an error."""
+    """How work on a task ended: with a result, or with an error; hopeless: one that will come each time."""
 
     claim: Claim
     result: Any = None
     error: str | None = None
+    hopeless: bool = False
 
 
 class Work:
@@ -182,7 +184,8 @@ class Work:
             ending = _Ending(claim, result)
         # Whatever it is, it is the task's error and no reason to end this thread.
         except BaseException as error:
-            ending = _Ending(claim, error=printable_error(f"{type(error).__name__}: {error}"))
+            said = printable_error(f"{type(error).__name__}: {error}")
+            ending = _Ending(claim, error=said, hopeless=isinstance(error, TaskHopeless))
         with self._change:
             self._ended.append(ending)
             self._change.notify_all()
@@ -193,8 +196,11 @@ class Work:
             failed = [ending for ending in self._ended if ending.error is not None]
         if done:
             self._said(done, "done", store.complete([(ending.claim, ending.result) for ending in done]))
-        if failed:
-            self._said(failed, "failed", store.fail([(ending.claim, str(ending.error)) for ending in failed]))
+        for hopeless in (False, True):
+            such = [ending for ending in failed if ending.hopeless is hopeless]
+            if such:
+                errors = [(ending.claim, str(ending.error)) for ending in such]
+                self._said(such, "failed", store.fail(errors, hopeless=hopeless))
 
     def _said(self, endings: list[_Ending], count: str, heard: Collection[str]) -> None:
         with self._change:

@@ -12,9 +12,9 @@ from ray import serve
 from ray.exceptions import RayError
 
 from .application import UNAUTHORIZED, Responses, answers, application, deployed, ready, takes
+from .arguments import PopulationArguments
 from .guard import CHANGES
 from .once import TAKEN, Once
-from .population import PopulationArguments
 from .problems import Refused
 from .settings import ServiceSettings
 from .stimulus import Cycle, Stimulus, stimulus_of

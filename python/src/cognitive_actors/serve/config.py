@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from ray.serve.schema import ServeApplicationSchema, ServeDeploySchema
 
 #: Modules of this package. The first is for people, and has the place of no name: see ``prefix``.
-SERVICES = ("page", "cognitive", "organism", "state", "ml", "energy")
+SERVICES = ("page", "cognitive", "organism", "pipeline", "state", "ml", "energy")
 #: Those that are given a generative model.
-THINKING = ("page", "cognitive", "organism", "ml", "energy")
+THINKING = ("page", "cognitive", "organism", "pipeline", "ml", "energy")
 #: Replicas of a service, by the requests that wait for each.
 AUTOSCALING = {"min_replicas": 1, "max_replicas": 4, "target_ongoing_requests": 16}
 #: Of the page, where a viewer is a request that lasts and costs little: fewer than a replica has places for.

@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 
 from .named import SharedState, existing
-from .problems import Refused, away
+from .refused import Refused, away
 
 _STOPPED = "stopped"
 NOT_INITIALISED = "the agents are not initialised: they have been shut down, or never begun; POST /organism/initialize"
@@ -30,19 +30,19 @@ class Lifecycle:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._record = SharedState(f"{name}-lifecycle")
+        self.record = SharedState(f"{name}-lifecycle")
 
     async def stopped(self) -> bool:
         """Whether the agents have been stopped, and not been begun again since."""
-        found = await self._record.ask("read")
+        found = await self.record.ask("read")
         if _STOPPED in found["entries"]:
             return bool(json.loads(found["entries"][_STOPPED][0]))
-        restarted = (await self._record.ask("ready"))["restarted"]
-        return bool(restarted) and self._record.durability is None and await existing(self.name) is None
+        restarted = (await self.record.ask("ready"))["restarted"]
+        return bool(restarted) and self.record.durability is None and await existing(self.name) is None
 
     async def set_stopped(self, stopped: bool) -> None:
         """Say so; of use to no one but who makes or ends the actor next."""
-        await self._record.ask("change", {_STOPPED: json.dumps(stopped)})
+        await self.record.ask("change", {_STOPPED: json.dumps(stopped)})
 
     async def check(self) -> None:
         """Raises Refused (503) where the agents have been stopped."""

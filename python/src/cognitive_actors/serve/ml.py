@@ -24,7 +24,7 @@ from .application import UNAUTHORIZED, answers, application, deployed, ready
 from .guard import CHANGES
 from .ml_bodies import StreamName
 from .settings import ServiceSettings
-from .streams import SharedStreams
+from .streams import STREAMS, STREAMS_KEPT, SharedStreams
 
 #: Seconds that the streams' actor is given to say that it is there.
 READY_SECONDS = 2.0
@@ -43,13 +43,13 @@ class MlArguments(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     model: str | None = None
-    actor: str = "streams"
-    streams: int = Field(1000, ge=1)
-    k: float = Field(0.5, ge=0.0, allow_inf_nan=False)
-    h: float = Field(5.0, gt=0.0, allow_inf_nan=False)
-    baseline: int = Field(100, ge=2)
-    reference: int = Field(100, ge=2)
-    recent: int = Field(50, ge=2)
+    actor: str = STREAMS
+    streams: int = Field(STREAMS_KEPT, ge=1)
+    k: float = Field(CusumParameters.k, ge=0.0, allow_inf_nan=False)
+    h: float = Field(CusumParameters.h, gt=0.0, allow_inf_nan=False)
+    baseline: int = Field(CusumParameters.baseline, ge=2)
+    reference: int = Field(StreamParameters.reference, ge=2)
+    recent: int = Field(StreamParameters.recent, ge=2)
 
 
 class Ml:

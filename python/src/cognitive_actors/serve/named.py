@@ -14,8 +14,10 @@ from ..actors.durability import CHECKPOINTS
 from ..actors.shared_state import HistoryGone, OtherChange, SharedStateActor, StateConflict, StateFull, StateMissing
 from ..cluster import get_ray_cluster_info
 from ..cluster.settings import default_namespace
-from .problems import Refused
+from .refused import Refused
 
+#: The actor that owns the shared state, unless given.
+STATE = "state"
 #: What the state's owner says, as a status.
 _STATUS = {StateConflict: 412, StateMissing: 404, HistoryGone: 410, StateFull: 422, OtherChange: 409}
 
@@ -100,9 +102,9 @@ class SharedActor:
 
 
 class SharedState(SharedActor):
-    """A SharedStateActor by name."""
+    """A SharedStateActor by name: that of the service, unless given."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str = STATE) -> None:
         super().__init__(name, SharedStateActor)
 
     async def ask(self, method: str, *arguments: Any, **options: Any) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """``/organism``: the agents' life as a whole, and what they are like. They are those that ``/cognitive`` asks."""
 
-import asyncio
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -8,22 +7,19 @@ from fastapi import FastAPI, Path, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 from ray import serve
-from ray.exceptions import ActorDiedError
 
 from .application import UNAUTHORIZED, Responses, answers, application, deployed, ready, takes
+from .arguments import PopulationArguments
 from .guard import CHANGES
-from .lifecycle import STOPPING
-from .named import existing, nodes
+from .named import nodes
 from .once import TAKEN, Once
-from .population import PopulationArguments
+from .population import READY_SECONDS
 from .problems import Refused, away
 from .settings import ServiceSettings
 from .stimulus import Cycle, Stimulus, stimulus_of
 
-#: Seconds that the agents' actor is given to say that it is there; to start, or to end, before a client is told to look
-#: again.
-READY_SECONDS, START_SECONDS, END_SECONDS = 2.0, 0.5, 4.0
-_POLL_SECONDS = 0.02
+#: Seconds that the agents' actor is given to start before a client is told to look again.
+START_SECONDS = 0.5
 UNKNOWN = answers(_404="There is no such agent.")
 
 
@@ -122,7 +118,7 @@ class Organism:
 
         async def health() -> None:
             """200 where the agents are ready, 503 with the reason where not."""
-            phase, why = await self._phase()
+            phase, why = await self.population.phase()
             if phase != "ready":
                 raise away(why)
 
@@ -152,19 +148,19 @@ class Organism:
         @app.get("/status", tags=["health"])
         async def status() -> dict[str, Any]:
             """The agents' phase, their model and actor, and the limits in force."""
-            return self._status() | {"phase": (await self._phase())[0]}
+            return self._status() | {"phase": (await self.population.phase())[0]}
 
         @app.post("/initialize", **life)
         async def initialize(request: Request, settings: Nothing | None = None) -> JSONResponse:
             """Bring the agents up: 202 while they start, 200 once they are ready. Again, it changes nothing."""
-            return _life(request, await self._initialize(), "ready")
+            await self.population.begin()
+            return _life(request, (await self.population.phase(START_SECONDS))[0], "ready")
 
         @app.post("/shutdown", **life)
         async def shutdown(request: Request) -> JSONResponse:
             """End the agents after what is under way, saved where there is a store: 202 while it goes on, 200 once they
             have ended. Until they are initialised again, nobody makes others. Again, it changes nothing."""
-            await self.population.lifecycle.set_stopped(True)
-            return _life(request, await self._end(), "not initialised")
+            return _life(request, await self.population.stop(), "not initialised")
 
     def _add_views(self, app: FastAPI) -> None:
         @app.get("/agents", response_model=Agents)
@@ -190,42 +186,6 @@ class Organism:
             """All agents together, and the machines they live on."""
             found = await self.population.ask("overview")
             return JSONResponse({**found, "nodes": await nodes()})
-
-    async def _phase(self, seconds: float = READY_SECONDS) -> tuple[str, str]:
-        """Where the agents are in their life, and why they cannot be asked."""
-        absent = await self.population.absence()
-        if absent is not None:
-            return absent
-        reasons = await self.population.ready(seconds)
-        return ("starting", f"the agents are starting: {reasons[0]}") if reasons else ("ready", "")
-
-    async def _initialize(self) -> str:
-        lifecycle = self.population.lifecycle
-        if await lifecycle.stopped():
-            # What is under way ends first: the new agents go on from what it saves.
-            if await self._end() != "not initialised":
-                raise away(STOPPING)
-            await lifecycle.set_stopped(False)
-        await self.population.make()
-        return (await self._phase(START_SECONDS))[0]
-
-    async def _end(self) -> str:
-        """Tell the agents' actor to end, and wait for it a little. Returns the phase then."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + END_SECONDS
-        told = None
-        while (actor := await existing(self.population.name)) is not None:
-            if loop.time() > end:
-                return "stopping"
-            if told is None:
-                told = asyncio.wrap_future(actor.end.remote().future())
-            done, _ = await asyncio.wait([told], timeout=_POLL_SECONDS)
-            if done and not isinstance(told.exception(), ActorDiedError | None):
-                # It could not save, and goes on.
-                await told
-            elif done:
-                await asyncio.sleep(_POLL_SECONDS)
-        return "not initialised"
 
     def _status(self) -> dict[str, Any]:
         population = self.population

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from ray import serve
 
 from .application import application, deployed, ready
-from .population import PopulationArguments
+from .arguments import PopulationArguments
 from .problems import Refused
 from .settings import ServiceSettings
 from .sight import Sight

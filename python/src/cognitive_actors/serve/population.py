@@ -8,9 +8,9 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
 from ray.exceptions import ActorDiedError
 
+from ..actors.pieces import in_pieces
 from ..actors.population import PopulationActor
 from ..core.cycle import CycleSettings
 from ..core.model import GenerativeModel
@@ -21,23 +21,27 @@ from ..pipeline.examples import example_model
 from ..pipeline.outcomes import outcome_record
 from .lifecycle import NOT_INITIALISED, STOPPING, Lifecycle
 from .named import durability_of, existing, reasons_of, shared_options
-from .problems import Refused
+from .refused import Refused, away
+
+#: The actor that owns the agents, unless given.
+AGENTS = "cognitive"
+#: Seconds that the actor is given to say that it is there; to end, before it is said that it is still at it.
+READY_SECONDS, END_SECONDS = 2.0, 4.0
+_POLL_SECONDS = 0.02
 
 
-class PopulationArguments(BaseModel):
-    """Which agents a service is for, the same in all that share them. model: path of a generative model, the umbrella
-    example without one; actor: name of the actor that owns the agents; precision: of policies, at baseline."""
+def shared_population(
+    model: str | None = None, actor: str = AGENTS, precision: float = CycleSettings.precision, *, makes: bool = True
+) -> SharedPopulation:
+    """The agents that services share.
 
-    model_config = ConfigDict(extra="forbid")
-
-    model: str | None = None
-    actor: str = "cognitive"
-    precision: float = Field(default=4.0, ge=0.0)
-
-    def shared(self, *, makes: bool = True) -> SharedPopulation:
-        """The agents. makes: as there."""
-        model = load_model(self.model or example_model())
-        return SharedPopulation(self.actor, model, CycleSettings(precision=self.precision), makes=makes)
+    model: path of a generative model, the umbrella example without one; actor: name of the actor that owns the agents;
+    precision: of policies, at baseline; makes: as of SharedPopulation. Raises ModelError for a file that is no model,
+    ValueError for a precision out of its range.
+    """
+    return SharedPopulation(
+        actor, load_model(model or example_model()), CycleSettings(precision=precision), makes=makes
+    )
 
 
 class SharedPopulation:
@@ -52,6 +56,7 @@ class SharedPopulation:
         self.name, self.model, self.settings = name, model, settings
         self.lifecycle = Lifecycle(name)
         self._parser = RecordParser(model)
+        self._pieces = in_pieces(model)
         self._makes = makes
         self._actor: Any = None
 
@@ -68,13 +73,58 @@ class SharedPopulation:
     async def make(self) -> Any:
         """The actor, made where there is none. Raises Refused (503) where it is stopped meanwhile."""
         made = PopulationActor.options(**shared_options(self.name)).remote(  # type: ignore[attr-defined]
-            self.model, self.settings, durability=self.durability
+            None, self.settings, None, "cpu", self.durability, *self._pieces
         )
         if await self.lifecycle.stopped():
             # Who stopped it has not seen this one.
             made.end.remote()
             raise self.lifecycle.gone()
         return made
+
+    async def phase(self, seconds: float = READY_SECONDS) -> tuple[str, str]:
+        """Where the agents are in their life, and why they cannot be asked: "not initialised", "starting", "ready" or
+        "stopping". seconds: that the actor is given to answer."""
+        absent = await self.absence()
+        if absent is not None:
+            return absent
+        reasons = await self.ready(seconds)
+        return ("starting", f"the agents are starting: {reasons[0]}") if reasons else ("ready", "")
+
+    async def begin(self) -> None:
+        """Make the actor where there is none, also after it has been stopped. It may still be starting then.
+
+        Raises Refused (503) where one that has been stopped is still at its end: try again.
+        """
+        before = await existing(self.name)
+        if await self.lifecycle.stopped():
+            # What is under way ends first: the new agents go on from what it saves. Others that were begun meanwhile
+            # are not those that were stopped.
+            if before is not None and await self._end(before) != "not initialised":
+                raise away(STOPPING)
+            await self.lifecycle.set_stopped(False)
+        await self.make()
+
+    async def stop(self) -> str:
+        """End the agents' actor after what is under way; nobody makes another until ``begin``. Returns the phase."""
+        await self.lifecycle.set_stopped(True)
+        actor = await existing(self.name)
+        return "not initialised" if actor is None else await self._end(actor)
+
+    async def _end(self, actor: Any) -> str:
+        """Tell an actor to end, and wait for it a little. Returns the phase then."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + END_SECONDS
+        told = asyncio.wrap_future(actor.end.remote().future())
+        while await existing(self.name) == actor:
+            if loop.time() > end:
+                return "stopping"
+            done, _ = await asyncio.wait([told], timeout=_POLL_SECONDS)
+            if done and not isinstance(told.exception(), ActorDiedError | None):
+                # It could not save, and goes on.
+                await told
+            elif done:
+                await asyncio.sleep(_POLL_SECONDS)
+        return "not initialised"
 
     @property
     def durability(self) -> str | None:

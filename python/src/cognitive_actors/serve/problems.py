@@ -19,10 +19,12 @@ from starlette.routing import Match, Route
 from ..cluster import ClusterError
 from ..files.errors import InputError
 from ..files.store import StoreUnavailable
+from .refused import RETRY_SECONDS, Refused, away
+
+__all__ = ["MEDIA_TYPE", "RETRY_SECONDS", "Problem", "Refused", "away", "handle", "refusal", "request_id", "response"]
 
 logger = logging.getLogger("ray.serve")
 MEDIA_TYPE = "application/problem+json"
-RETRY_SECONDS = 1
 
 
 class Problem(BaseModel):
@@ -34,19 +36,6 @@ class Problem(BaseModel):
     detail: str
     request_id: str | None = None
     errors: list[dict[str, Any]] = Field(default_factory=list)
-
-
-class Refused(Exception):
-    """A request that is answered by a problem: status, what is wrong, and headers beside it."""
-
-    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(detail)
-        self.status, self.headers = status, dict(headers or {})
-
-
-def away(detail: str) -> Refused:
-    """A service that will be there again: 503."""
-    return Refused(503, detail, {"Retry-After": str(RETRY_SECONDS)})
 
 
 def response(refused: Refused, request_id: str | None, errors: list[dict[str, Any]] | None = None) -> JSONResponse:

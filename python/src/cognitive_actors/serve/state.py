@@ -16,7 +16,7 @@ from ..actors.shared_state import Room
 from .application import UNAUTHORIZED, Responses, answers, application, deployed, ready
 from .guard import CHANGES
 from .json_values import CHARACTERS, text_of
-from .named import SharedState
+from .named import STATE, SharedState
 from .once import Once
 from .problems import Refused
 from .settings import ServiceSettings
@@ -49,7 +49,7 @@ class StateArguments(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    actor: str = Field("state", min_length=1)
+    actor: str = Field(STATE, min_length=1)
 
 
 class Values(BaseModel):

@@ -7,7 +7,10 @@ from typing import Any
 
 from ..actors.streams import OtherDimension, StreamParameters, StreamStatisticsActor
 from .named import SharedActor
-from .problems import Refused
+from .refused import Refused
+
+#: The actor that owns the streams, and how many of each kind it keeps, unless given.
+STREAMS, STREAMS_KEPT = "streams", 1000
 
 
 class SharedStreams(SharedActor):
@@ -18,7 +21,11 @@ class SharedStreams(SharedActor):
     again.
     """
 
-    def __init__(self, name: str, parameters: StreamParameters, streams: int) -> None:
+    def __init__(
+        self, name: str = STREAMS, parameters: StreamParameters | None = None, streams: int = STREAMS_KEPT
+    ) -> None:
+        """name: of the actor; streams: how many of each kind it keeps at most."""
+        parameters = StreamParameters() if parameters is None else parameters
         super().__init__(name, StreamStatisticsActor, parameters, streams)
         self.parameters, self.streams = parameters, streams
 
