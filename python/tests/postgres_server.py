@@ -47,33 +47,33 @@ def _run(user: str, *command: str) -> None:
 
 
 class PostgresServer:
-    """A server that can be stopped and started again. ``url`` is that of its database."""
+    """A server that can be stopped and started again; ``url``: of its database, ``data``: its directory."""
 
     def __init__(self, directory: Path) -> None:
         self._user, self._directory = _user(), directory
         self._initdb, self._pg_ctl = _program("initdb"), _program("pg_ctl")
-        self._data = directory / "data"
+        self.data = directory / "data"
         self.url = f"postgresql://{self._user}@/postgres?host={directory}"
 
     def make(self) -> None:
         if os.geteuid() == 0:
             os.chown(self._directory, pwd.getpwnam(self._user).pw_uid, -1)
-        _run(self._user, self._initdb, "-D", str(self._data), "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+        _run(self._user, self._initdb, "-D", str(self.data), "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
 
     def start(self) -> None:
         # What a test does not look at is not waited for: a power cut.
         options = f"-k {self._directory} -c listen_addresses='' -c fsync=off -c max_connections=60"
         log = str(self._directory / "log")
-        _run(self._user, self._pg_ctl, "-D", str(self._data), "-l", log, "-w", "-o", options, "start")
+        _run(self._user, self._pg_ctl, "-D", str(self.data), "-l", log, "-w", "-o", options, "start")
 
     def stop(self) -> None:
         """End it at once, connections included, as a crash would."""
-        _run(self._user, self._pg_ctl, "-D", str(self._data), "-m", "immediate", "-w", "stop")
+        _run(self._user, self._pg_ctl, "-D", str(self.data), "-m", "immediate", "-w", "stop")
 
     def kill(self) -> None:
         """kill -9 of the whole server, if it runs."""
         try:
-            number = int((self._data / "postmaster.pid").read_text().split()[0])
+            number = int((self.data / "postmaster.pid").read_text().split()[0])
             os.kill(number, signal.SIGQUIT)
         except (OSError, ValueError, IndexError):
             return

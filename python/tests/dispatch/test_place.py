@@ -142,6 +142,33 @@ def test_a_password_is_not_shown() -> None:
     assert "secret" not in str(error.value) and "127.0.0.1:1" in str(error.value)
 
 
+def test_a_password_may_be_in_a_file_that_a_group_can_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "password"
+    with postgres_server() as server:
+        engine = create_engine(server.url.replace("postgresql:", "postgresql+psycopg:"))
+        with engine.begin() as connection:
+            connection.execute(text("CREATE ROLE guest LOGIN SUPERUSER PASSWORD 'p:a@ss word'"))
+            (server.data / "pg_hba.conf").write_text("local all guest scram-sha-256\nlocal all all trust\n")
+            connection.execute(text("SELECT pg_reload_conf()"))
+        engine.dispose()
+        url = f"postgresql://guest@{server.url.partition('@')[2]}"
+        file.write_text("p:a@ss word\n")
+        file.chmod(0o640)
+        with pytest.raises(TasksUnavailable, match="no password supplied; check its address and password"):
+            SqlTaskStore(url)
+        monkeypatch.setenv("COGNITIVE_TASKS_PASSWORD_FILE", str(file))
+        store = SqlTaskStore(url)
+        assert store.enqueue([NewTask("x")])
+        store.close()
+        # One in the URL takes its place.
+        with pytest.raises(TasksUnavailable, match="password authentication failed") as error:
+            SqlTaskStore(url.replace("guest@", "guest:other@"))
+        assert "p:a" not in str(error.value)
+    monkeypatch.setenv("COGNITIVE_TASKS_PASSWORD_FILE", str(tmp_path / "none"))
+    with pytest.raises(ValueError, match=r"COGNITIVE_TASKS_PASSWORD_FILE is .*/none: .*; write a file that can be"):
+        SqlTaskStore(url)
+
+
 def test_tables_of_others_do_not_matter_in_postgres(postgres: PostgresServer) -> None:
     url = emptied(postgres)
     engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))

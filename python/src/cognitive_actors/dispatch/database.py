@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 import time
@@ -18,6 +19,9 @@ from sqlalchemy.pool import QueuePool
 from .errors import TaskStoreError, TasksUnavailable
 from .schema import prepare
 
+#: Names the file with the password of a database whose URL has none. Not PGPASSFILE: PostgreSQL's client leaves a file
+#: aside that a group may read, as one may that is shared by people, or is a credential of systemd.
+PASSWORD_FILE = "COGNITIVE_TASKS_PASSWORD_FILE"
 #: Seconds to wait for a connection, and for another transaction to end.
 _CONNECT, _LOCKED = 5, 30
 #: Times to repeat a transaction that PostgreSQL ended because another one stood in its way.
@@ -156,6 +160,17 @@ def _url(place: str | Path) -> URL:
     return URL.create("sqlite", database=str(Path(url.database).absolute()))
 
 
+def _password() -> str | None:
+    """The password that the surroundings name, None where they name none and PostgreSQL's client is to look for one."""
+    path = os.environ.get(PASSWORD_FILE)
+    if not path:
+        return None
+    try:
+        return Path(path).read_text(encoding="utf-8").strip() or None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{PASSWORD_FILE} is {path}: {error}; write a file that can be read") from None
+
+
 def _sqlite(url: URL, synchronous: str) -> Engine:
     if synchronous not in ("FULL", "EXTRA", "NORMAL", "OFF"):
         raise ValueError(f"synchronous is {synchronous!r}; write FULL, or NORMAL to lose the last tasks in a power cut")
@@ -190,6 +205,8 @@ def _sqlite(url: URL, synchronous: str) -> Engine:
 
 
 def _postgresql(url: URL) -> Engine:
+    if url.password is None:
+        url = url.set(password=_password())
     # A client that hangs in a transaction must not keep the others waiting for ever.
     limits = f"-c lock_timeout={_LOCKED}s -c idle_in_transaction_session_timeout={2 * _LOCKED}s"
     try:

@@ -165,10 +165,10 @@ def open_store(place: str | Path | None = None, namespace: str | None = None, na
     """The tasks at a place.
 
     place: ``postgresql://USER@HOST/DATABASE``, which every node must reach, its password in the URL or, better, in the
-    file that PGPASSFILE names; or the path of an SQLite file. Where this process is connected to Ray, that file is on
-    the head node and belongs to the ledger ``name`` in ``namespace`` (that of the connection, if left out), which is
-    started if it is not there; else the file is one of this machine. None for the place that COGNITIVE_TASKS names, or
-    else that of the ledger that is there.
+    file that COGNITIVE_TASKS_PASSWORD_FILE names; or the path of an SQLite file. Where this process is connected to
+    Ray, that file is on the head node and belongs to the ledger ``name`` in ``namespace`` (that of the connection, if
+    left out), which is started if it is not there; else the file is one of this machine. None for the place that
+    COGNITIVE_TASKS names, or else that of the ledger that is there.
 
     Raises ValueError for a place that is none, TaskStoreError for one that is damaged, of another version, or not that
     of the ledger of this name, and TasksUnavailable where it cannot be reached.
