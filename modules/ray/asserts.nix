@@ -15,7 +15,7 @@ let
   rayLib = import ./lib.nix { inherit lib; };
   cfg = config.services.ray;
   inherit (cfg.faultTolerance) redis;
-  inherit (cfg.cognition) checkpointDirectory;
+  inherit (cfg.cognition) checkpointDirectory tasks;
   isReachable = cfg.role != "client" && !rayLib.isLoopback (toString cfg.nodeAddress);
 
   secrets = filterAttrs (_: path: path != null) {
@@ -24,6 +24,8 @@ let
     "faultTolerance.redis.passwordFile" = redis.passwordFile;
     "faultTolerance.redis.tls.keyFile" = redis.tls.keyFile;
     "cognition.redisPasswordFile" = cfg.cognition.redisPasswordFile;
+    "cognition.tasksPasswordFile" = cfg.cognition.tasksPasswordFile;
+    "serve.tokenFile" = cfg.serve.tokenFile;
   };
 
   # Other services of this machine whose ports can be seen here.
@@ -55,6 +57,14 @@ let
 
   isPlace = url: rayLib.isDirectory url || builtins.match "[a-z0-9+.-]+://.+" url != null;
   hasPassword = url: builtins.match "[a-z0-9+.-]+://[^/]*:[^/]+@.*" url != null;
+  isTasksPlace = rayLib.isTaskFile tasks || rayLib.isTaskServer tasks;
+  # A URL of tasks as it may be shown.
+  withoutPassword =
+    place:
+    if hasPassword place || builtins.match ".*[?&]password=.*" place != null then
+      "${lib.head (lib.splitString "://" place)}://…"
+    else
+      place;
   # Who may write into Redis decides what the cluster runs.
   isOpenRedis =
     rayLib.usesRedis cfg
@@ -199,7 +209,39 @@ in
         services.ray.cognition.redisPasswordFile = "/run/secrets/checkpoints-password"; (it becomes
         COGNITIVE_REDIS_PASSWORD_FILE).
       '')
+      (must (tasks == null || isTasksPlace) ''
+        services.ray.cognition.tasks is "${withoutPassword (toString tasks)}", where no tasks can be
+        kept. Write the path of a file in a directory of its own, which is made,
+        "/var/lib/ray-tasks/tasks.db", or a database, "postgresql://ray@10.42.0.9/tasks".
+      '')
+      (must (tasks == null || !isTasksPlace || withoutPassword tasks == tasks) ''
+        services.ray.cognition.tasks has a password in it, and everyone on the machine can read it.
+        Leave it out of the URL, put it into a file, and write
+        services.ray.cognition.tasksPasswordFile = "/run/secrets/tasks-password"; (it becomes
+        COGNITIVE_TASKS_PASSWORD_FILE).
+      '')
+      (must (cfg.cognition.tasksPasswordFile == null || (tasks != null && rayLib.isTaskServer tasks)) ''
+        services.ray.cognition.tasksPasswordFile is for a database, and
+        services.ray.cognition.tasks names none.
+        Write services.ray.cognition.tasks = "postgresql://ray@10.42.0.9/tasks"; or leave it out.
+      '')
     ]
+    ++ optionals cfg.bootstrap.enable [
+      (must (cfg.role == "head") ''
+        a ${cfg.role} bootstraps no cluster. Move services.ray.bootstrap to the head of the cluster.
+      '')
+      (must (cfg.bootstrap.mode == "organism" || tasks != null) ''
+        the dispatchers of services.ray.bootstrap have no tasks to work on.
+        Write services.ray.cognition.tasks = "/var/lib/ray-tasks/tasks.db"; or
+        services.ray.bootstrap.mode = "organism";
+      '')
+    ]
+    ++ optional cfg.serve.bundled.enable (
+      must (cfg.role == "head") ''
+        a ${cfg.role} deploys no applications. Move services.ray.serve.bundled.enable to the head of
+        the cluster.
+      ''
+    )
     ++ optionals (cfg.jobs != { }) [
       (must (cfg.role == "head") ''
         a ${cfg.role} runs no jobs. Move services.ray.jobs to the head of the cluster.

@@ -1,4 +1,4 @@
-# The token: it reaches the unit as a credential, and a head that is given none makes one.
+# The token: it reaches units as a credential, and a head that is given none makes one.
 {
   config,
   lib,
@@ -6,7 +6,7 @@
   ...
 }:
 let
-  inherit (lib) mkIf mkMerge;
+  inherit (lib) genAttrs mkIf mkMerge;
   rayLib = import ./lib.nix { inherit lib; };
   cfg = config.services.ray;
   unit = "ray-${cfg.role}";
@@ -16,13 +16,13 @@ in
 {
   config = mkIf (cfg.enable && cfg.auth.enable && cfg.role != "client") (mkMerge [
     {
-      systemd.services.${unit} = {
+      systemd.services = genAttrs (rayLib.clusterUnits cfg) (_: {
         environment = {
           RAY_AUTH_MODE = "token";
           RAY_AUTH_TOKEN_PATH = "%d/token";
         };
         serviceConfig.LoadCredential = [ "token:${rayLib.tokenFile cfg}" ];
-      };
+      });
     }
     (mkIf makesToken {
       systemd.services.ray-token = {

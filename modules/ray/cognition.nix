@@ -3,6 +3,7 @@
 { config, lib, ... }:
 let
   inherit (lib)
+    genAttrs
     mkIf
     mkMerge
     removePrefix
@@ -11,6 +12,7 @@ let
   cfg = config.services.ray;
   inherit (cfg.cognition) checkpointDirectory redisPasswordFile;
   unit = "ray-${cfg.role}";
+  inUnits = genAttrs (rayLib.clusterUnits cfg);
   isNode = cfg.role != "client";
   directory = removePrefix "file://" checkpointDirectory;
   place = {
@@ -21,7 +23,9 @@ in
   config = mkMerge [
     (mkIf (cfg.enable && checkpointDirectory != null) {
       environment.variables = place;
-      systemd.services = mkIf isNode { ${unit}.environment = place; };
+      systemd.services = inUnits (_: {
+        environment = place;
+      });
     })
     (mkIf (cfg.enable && checkpointDirectory != null && rayLib.isDirectory checkpointDirectory) {
       systemd.tmpfiles.settings.ray-checkpoints = mkIf isNode {
@@ -39,12 +43,10 @@ in
     })
     (mkIf (cfg.enable && redisPasswordFile != null) {
       environment.variables.COGNITIVE_REDIS_PASSWORD_FILE = redisPasswordFile;
-      systemd.services = mkIf isNode {
-        ${unit} = {
-          environment.COGNITIVE_REDIS_PASSWORD_FILE = "%d/checkpoints-password";
-          serviceConfig.LoadCredential = [ "checkpoints-password:${redisPasswordFile}" ];
-        };
-      };
+      systemd.services = inUnits (_: {
+        environment.COGNITIVE_REDIS_PASSWORD_FILE = "%d/checkpoints-password";
+        serviceConfig.LoadCredential = [ "checkpoints-password:${redisPasswordFile}" ];
+      });
     })
   ];
 }

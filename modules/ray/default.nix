@@ -13,10 +13,14 @@
     ./firewall.nix
     ./fault-tolerance.nix
     ./redis.nix
+    ./bootstrap.nix
+    ./bundled.nix
     ./cognition.nix
     ./gpu.nix
     ./jobs.nix
     ./network.nix
+    ./replicas.nix
     ./serve.nix
+    ./tasks.nix
   ];
 }

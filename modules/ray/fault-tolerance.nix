@@ -2,7 +2,7 @@
 # again; without, its workers start anew and join an empty cluster. Redis has a file of its own.
 { config, lib, ... }:
 let
-  inherit (lib) mkIf mkMerge;
+  inherit (lib) genAttrs mkIf mkMerge;
   rayLib = import ./lib.nix { inherit lib; };
   cfg = config.services.ray;
   patience = {
@@ -23,7 +23,9 @@ in
     # Drivers wait as workers do, those of people and those that run in a node's unit.
     (mkIf (cfg.faultTolerance.storage != "none") {
       environment.variables = patience;
-      systemd.services = mkIf (cfg.role != "client") { "ray-${cfg.role}".environment = patience; };
+      systemd.services = genAttrs (rayLib.clusterUnits cfg) (_: {
+        environment = patience;
+      });
     })
     (mkIf (cfg.faultTolerance.storage == "none" && cfg.role == "worker") {
       # Such a head has forgotten its workers. They find that out at this interval, end, and join it

@@ -193,6 +193,54 @@ rec {
       job.entrypoint
     ];
 
+  bootstraps = cfg: cfg.role == "head" && cfg.bootstrap.enable;
+
+  # The units of this machine that speak with the cluster as a node or a driver does: what tells one
+  # how to is for all of them.
+  clusterUnits =
+    cfg: optional (cfg.role != "client") "ray-${cfg.role}" ++ optional (bootstraps cfg) "ray-bootstrap";
+
+  # What `cognitive` is told when it bootstraps.
+  bootstrapArguments =
+    cfg:
+    let
+      inherit (cfg.bootstrap)
+        dispatchers
+        extraArguments
+        mode
+        model
+        timeout
+        ;
+    in
+    [
+      "bootstrap"
+      "--address=${endpoint cfg.nodeAddress cfg.ports.gcs}"
+      "--mode=${mode}"
+    ]
+    ++ optional (mode != "organism") "--dispatchers=${toString dispatchers}"
+    ++ optional (mode != "dispatchers" && model != null) "--model=${model}"
+    ++ [
+      "--timeout=${toString timeout}"
+      "--json"
+    ]
+    ++ extraArguments;
+
+  # Whether a place of tasks is a file in a directory that it can have for itself: one that is not
+  # made for all, and that units can be given.
+  isTaskFile =
+    place:
+    let
+      directory = dirOf place;
+      isShared = builtins.match "/[^/]+|/(home|root|run|tmp|var/tmp)(/.*)?|/var/[^/]+" directory != null;
+    in
+    builtins.match "(/[^/[:space:]%]+)+" place != null
+    && !hasInfix "/.." place
+    && !lib.hasPrefix builtins.storeDir place
+    && directory != "/"
+    && !isShared;
+
+  isTaskServer = place: builtins.match "postgresql://[^[:space:]]+" place != null;
+
   # What the supervisor is told of the node that it runs.
   supervisorArguments =
     cfg:

@@ -2,7 +2,8 @@
 # clients after 5 min: a driver waited that long for an actor behind a cable that had been out for 30 s.
 { config, lib, ... }:
 let
-  inherit (lib) mkIf;
+  inherit (lib) genAttrs mkIf;
+  rayLib = import ./lib.nix { inherit lib; };
   cfg = config.services.ray;
   keepalive = {
     RAY_grpc_client_keepalive_time_ms = "15000";
@@ -12,6 +13,8 @@ in
 {
   config = mkIf cfg.enable {
     environment.variables = keepalive;
-    systemd.services = mkIf (cfg.role != "client") { "ray-${cfg.role}".environment = keepalive; };
+    systemd.services = genAttrs (rayLib.clusterUnits cfg) (_: {
+      environment = keepalive;
+    });
   };
 }

@@ -20,4 +20,15 @@ in
       inherit example description;
       apply = path: if path == null then null else toString path;
     };
+
+  # A file that may lie in the Nix store, and is copied there when it is written as a path.
+  modelFile =
+    description:
+    mkOption {
+      type = types.nullOr (types.either types.path types.str);
+      default = null;
+      example = lib.literalExpression "./umbrella.yaml";
+      inherit description;
+      apply = path: if path == null then null else "${path}";
+    };
 }

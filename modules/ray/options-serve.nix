@@ -1,8 +1,18 @@
 # Options only: what Ray Serve serves.
 { lib, pkgs, ... }:
 let
-  inherit (lib) mkOption types;
+  inherit (lib) mkEnableOption mkOption types;
+  inherit (import ./option-types.nix { inherit lib; }) modelFile secretFile;
   json = pkgs.formats.json { };
+  bundled = import ./bundled-services.nix;
+
+  limit =
+    type: example: description:
+    mkOption {
+      type = types.nullOr type;
+      default = null;
+      inherit example description;
+    };
 
   application =
     { name, ... }:
@@ -45,6 +55,41 @@ in
         {option}`services.ray.extraPythonPackages`.
       '';
     };
+    bundled = {
+      enable = mkEnableOption ''
+        the services of `cognitive_actors`. Each becomes one of
+        {option}`services.ray.serve.applications`, where its settings can be changed by its name'';
+      services = mkOption {
+        type = types.listOf (types.enum (lib.attrNames bundled));
+        default = lib.attrNames bundled;
+        defaultText = lib.literalMD "all of them";
+        description = "Which of them.";
+      };
+      model = modelFile ''
+        Generative model of those services that think, a YAML or NPZ file; null: the umbrella
+        example. Replicas run on every node: give workers the same value, so that they have the file
+        too.
+      '';
+    };
+    limits = {
+      timeout = limit types.numbers.positive 8 ''
+        Seconds after which a service of `cognitive_actors` gives a request up
+        (`COGNITIVE_TIMEOUT_S`); null: its own default, as with all limits. Replicas run on every
+        node: give all nodes the same limits. A change takes effect when a node is restarted.
+      '';
+      inFlight = limit types.ints.positive 64 ''
+        Requests that a replica works on at a time; it refuses more with 429
+        (`COGNITIVE_MAX_INFLIGHT`).
+      '';
+      body = limit types.ints.positive 1048576 ''
+        Bytes that the body of a request may have (`COGNITIVE_MAX_BODY`).
+      '';
+    };
+    tokenFile = secretFile "/run/secrets/services-token" ''
+      File with the token that the services of `cognitive_actors` ask for, outside the Nix store, the
+      same on all nodes (`COGNITIVE_TOKEN_FILE`). null: that of the cluster, where it has one. With
+      one of their own, who uses the services cannot run code on the cluster.
+    '';
     settings = mkOption {
       type = types.submodule { freeformType = json.type; };
       default = { };

@@ -31,6 +31,7 @@ let
 in
 {
   imports = [
+    ./options-bootstrap.nix
     ./options-cognition.nix
     ./options-fault-tolerance.nix
     ./options-jobs.nix

@@ -2,11 +2,12 @@
 # one needs a restart.
 { config, lib, ... }:
 let
+  rayLib = import ./lib.nix { inherit lib; };
   cfg = config.services.ray;
 in
 {
   config = lib.mkIf (cfg.enable && cfg.tls.enable && cfg.role != "client") {
-    systemd.services."ray-${cfg.role}" = {
+    systemd.services = lib.genAttrs (rayLib.clusterUnits cfg) (_: {
       environment = {
         RAY_USE_TLS = "1";
         RAY_TLS_SERVER_CERT = "%d/certificate";
@@ -18,6 +19,6 @@ in
         "key:${toString cfg.tls.keyFile}"
         "ca:${toString cfg.tls.caFile}"
       ];
-    };
+    });
   };
 }

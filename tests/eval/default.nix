@@ -70,14 +70,17 @@ let
   suites = [
     "arguments"
     "assertions"
+    "bootstrap"
     "firewall"
     "flake"
     "gpu"
     "guide"
     "jobs"
     "serve"
+    "services"
     "storage"
     "storage-assertions"
+    "tasks"
     "unit"
   ];
   tests = lib.mergeAttrsList (

@@ -39,6 +39,7 @@ in
       grafana = room { enable = false; };
       xserver = room { videoDrivers = [ ]; };
     };
+    system = room { extraDependencies = [ ]; };
     systemd.services = mkOption {
       type = types.attrsOf types.raw;
       default = { };

@@ -26,8 +26,9 @@ let
   ownRedis = ray (withRedis { });
   forgotten = ray (joined // forgetful);
   timeout = "RAY_gcs_rpc_server_reconnect_timeout_s";
-  variables =
-    prefix: config: lib.filterAttrs (name: _: lib.hasPrefix prefix name) config.environment.variables;
+  # Tasks have tests of their own.
+  isOfCheckpoints = name: lib.hasPrefix "COGNITIVE_" name && name != "COGNITIVE_TASKS";
+  ofCheckpoints = lib.filterAttrs (name: _: isOfCheckpoints name);
 in
 {
   without-storage-workers-join-anew = {
@@ -294,10 +295,10 @@ in
         unit = config.systemd.services.ray-head;
       in
       {
-        people = variables "COGNITIVE_" config;
-        unit = lib.filterAttrs (name: _: lib.hasPrefix "COGNITIVE_" name) unit.environment;
+        people = ofCheckpoints config.environment.variables;
+        unit = ofCheckpoints unit.environment;
         credential = lib.last unit.serviceConfig.LoadCredential;
-        paths = unit.serviceConfig ? ReadWritePaths;
+        paths = unit.serviceConfig.ReadWritePaths;
         made = config.systemd.tmpfiles.settings ? ray-checkpoints;
       };
     expected = {
@@ -310,7 +311,7 @@ in
         COGNITIVE_REDIS_PASSWORD_FILE = "%d/checkpoints-password";
       };
       credential = "checkpoints-password:/run/secrets/checkpoints";
-      paths = false;
+      paths = [ "/var/lib/ray-tasks" ];
       made = false;
     };
   };
@@ -326,7 +327,7 @@ in
         );
       in
       {
-        people = variables "COGNITIVE_" config;
+        people = ofCheckpoints config.environment.variables;
         made = config.systemd.tmpfiles.settings ? ray-checkpoints;
       };
     expected = {

@@ -1,0 +1,10 @@
+# The services of cognitive_actors, by the names of their modules in cognitive_actors.serve: a new one
+# is a line here. `thinks`: it is given the generative model. `route`: where it is reached, if not
+# below its name.
+{
+  cognitive.thinks = true;
+  organism.thinks = true;
+  state = { };
+  ml.thinks = true;
+  energy.thinks = true;
+}
