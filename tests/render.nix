@@ -73,9 +73,11 @@ let
       ) members
     );
 
-  checkpoints = config.systemd.tmpfiles.settings.ray-checkpoints or { };
+  places = lib.concatMapAttrs (
+    name: paths: optionalAttrs (hasPrefix "ray-" name) paths
+  ) config.systemd.tmpfiles.settings;
   directories = concatStringsSep "" (
-    mapAttrsToList (path: { d, ... }: "d ${path} ${d.mode} ${d.user} ${d.group} -\n") checkpoints
+    mapAttrsToList (path: { d, ... }: "d ${path} ${d.mode} ${d.user} ${d.group} -\n") places
   );
 
   variables = filterAttrs (
@@ -110,7 +112,7 @@ lib.mapAttrs (path: text: withTriggers (baseNameOf path) (normalise (line text))
   // lib.concatMapAttrs (
     name: file: optionalAttrs (hasPrefix "ray/" name) { "etc/${name}" = file.text; }
   ) config.environment.etc
-  // optionalAttrs (checkpoints != { }) { "etc/tmpfiles.d/ray.conf" = directories; }
+  // optionalAttrs (places != { }) { "etc/tmpfiles.d/ray.conf" = directories; }
   // redis
 )
 // links

@@ -4,6 +4,7 @@
     ../../hosts/head.nix
     ./forgetful.nix
     ./redis.nix
+    ./services.nix
     ./tls.nix
   ];
 }

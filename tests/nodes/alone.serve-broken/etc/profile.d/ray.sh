@@ -1,3 +1,4 @@
+export COGNITIVE_TASKS=/var/lib/ray-tasks/tasks.db
 export RAYNIXOS_NAMESPACE=cognitive
 export RAY_ADDRESS=ray://127.0.0.2:10001
 export RAY_API_SERVER_ADDRESS=http://127.0.0.1:8265
