@@ -16,6 +16,11 @@ with subtest("it asks for the token"):
     assert alone.succeed(f'{code} -H "Authorization: Bearer $(cat /var/lib/ray/token)"').strip() == "200"
     alone.fail("env -u RAY_AUTH_TOKEN_PATH ray health-check --address 127.0.0.2:6379", timeout=60)
 
+with subtest("probes of the node and of the head answer without a token"):
+    PROBE = "curl --silent --max-time 5 --noproxy '*' http://127.0.0.1:"
+    RAYLET, GCS_PROBE = f"{PROBE}52365/api/local_raylet_healthz", f"{PROBE}8265/api/gcs_healthz"
+    assert [alone.succeed(probe) for probe in (RAYLET, GCS_PROBE)] == ["success"] * 2
+
 with subtest("nobody else reaches it"):
     listening = alone.succeed("ss --no-header --listening --tcp --numeric | awk '{print $4}'").split()
     ports = sorted({int(address.rpartition(":")[2]) for address in listening})
@@ -50,3 +55,14 @@ def reaches():
 assert ray.get(reaches.remote(), timeout=60) is False
 """,
         )
+
+with subtest("a GCS that hangs is found out by its probe, and nothing answers for a node that is stopped"):
+    process = alone.succeed("pgrep --full '[/]gcs_server '").split()[0]
+    alone.succeed(f"kill -STOP {process}")
+    retry(lambda _last: alone.execute(GCS_PROBE, timeout=20)[1] != "success", 20)
+    alone.succeed(f"kill -CONT {process}")
+    alone.wait_until_succeeds(f"{GCS_PROBE} | grep --line-regexp success", timeout=180)
+    alone.wait_for_unit("ray-head.service", timeout=180)
+    alone.succeed("systemctl stop ray-head", timeout=90)
+    for probe in (RAYLET, GCS_PROBE):
+        alone.fail(probe)

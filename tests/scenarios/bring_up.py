@@ -6,6 +6,12 @@ hand_out_token(head, client)
 with subtest("three nodes are alive"):
     assert alive_nodes(head) == ["10.42.0.1", "10.42.0.2", "10.42.0.3"]
 
+with subtest("the probe of each node answers without a token, and that of the head where its dashboard is"):
+    probe = "curl --silent --max-time 5 --noproxy '*' http://{}"
+    for machine in (head, worker):
+        assert machine.succeed(probe.format("127.0.0.1:52365/api/local_raylet_healthz")) == "success"
+    assert head.succeed(probe.format(f"{HEAD}:8265/api/gcs_healthz")) == "success"
+
 with subtest("a task runs on each"):
     python(
         head,
@@ -86,3 +92,7 @@ with subtest("the token is in no argument, no environment and no unit"):
         machine.succeed(f"grep -aqFf {token} {token}")
         for place in ("/proc/[0-9]*/cmdline", "/proc/[0-9]*/environ", "-r /etc /nix/store/ray-node"):
             machine.fail(f"grep -aqsFf {token} {place}")
+
+with subtest("nothing answers the probe of a node that is stopped"):
+    worker.succeed("systemctl stop ray-worker", timeout=90)
+    worker.fail(probe.format("127.0.0.1:52365/api/local_raylet_healthz"))
