@@ -7,7 +7,7 @@
   ...
 }:
 let
-  inherit (lib) mkDefault mkIf optional;
+  inherit (lib) mkDefault mkIf;
   rayLib = import ./lib.nix { inherit lib; };
   cfg = config.services.ray;
   inherit (cfg.bootstrap) timeout;
@@ -19,13 +19,13 @@ in
   config = mkIf (cfg.enable && rayLib.bootstraps cfg) {
     systemd.services.ray-bootstrap = {
       description = "Agents and dispatchers of the Ray cluster ${cfg.clusterName}";
-      wants = [ "ray-head.service" ] ++ optional (cfg.serve.applications != { }) "ray-serve.service";
       after = [
         "ray-head.service"
         "ray-serve.service"
       ];
       # A head that starts anew, asked to or by itself, takes this unit along (partOf); one that is
-      # started after a stop begins it (wantedBy). Not bindsTo: nothing would begin it again then.
+      # started after a stop begins it (wantedBy). Not bindsTo: nothing would begin it again then. And
+      # it does not want the head: that would be started again without the pause that it makes.
       partOf = [ "ray-head.service" ];
       wantedBy = [
         "multi-user.target"
@@ -50,6 +50,9 @@ in
         User = cfg.user;
         Group = cfg.group;
         RuntimeDirectory = "ray-bootstrap";
+        # A driver looks for its raylet among the processes. That one is in a user namespace of its own,
+        # and invisible to all others, those of the same user included.
+        ProtectProc = "default";
         # A driver's log is beside those of the node.
         ReadWritePaths = [ "-${rayLib.temporaryDirectory}" ];
         # The command ends by itself before: it has fewer waits.

@@ -80,9 +80,6 @@ in
         RestartPreventExitStatus
         Type
         ;
-      served =
-        lib.elem "ray-serve.service"
-          (unitWith (bootstraps // { serve.bundled.enable = true; })).wants;
       # As many attempts as end with one wait are within the time that they are counted in.
       counted = unit.startLimitBurst * (60 + unit.serviceConfig.RestartSec) < unit.startLimitIntervalSec;
     };
@@ -96,13 +93,12 @@ in
         "multi-user.target"
         "ray-head.service"
       ];
-      wants = [ "ray-head.service" ];
+      wants = [ ];
       startLimitBurst = 10;
       RemainAfterExit = true;
       Restart = "on-failure";
       RestartPreventExitStatus = 2;
       Type = "oneshot";
-      served = true;
       counted = true;
     };
   };
@@ -138,9 +134,15 @@ in
       credentials = true;
     };
   };
-  it-writes-beside-the-nodes-logs-and-nowhere-else = {
-    expr = unit.serviceConfig.ReadWritePaths;
-    expected = [ "-/var/lib/ray/s" ];
+  it-sees-its-raylet-and-writes-beside-the-nodes-logs-and-nowhere-else = {
+    expr = {
+      inherit (unit.serviceConfig) ProtectProc ProtectSystem ReadWritePaths;
+    };
+    expected = {
+      ProtectProc = "default";
+      ProtectSystem = "strict";
+      ReadWritePaths = [ "-/var/lib/ray/s" ];
+    };
   };
   without-it-there-is-no-unit = {
     expr = (ray { }).systemd.services ? ray-bootstrap;
