@@ -4,6 +4,7 @@
 {
   cognitive.thinks = true;
   organism.thinks = true;
+  pipeline.thinks = true;
   state = { };
   ml.thinks = true;
   energy.thinks = true;

@@ -1,7 +1,7 @@
 """All services by one line, and ray-bootstrap: what must live beside them is there, once, and again with a new head."""
 
 bring_up(head, worker)
-SERVICES = ("cognitive", "organism", "state", "ml", "energy")
+SERVICES = ("cognitive", "organism", "pipeline", "state", "ml", "energy")
 DISPATCHERS = ["cognitive-dispatcher-0", "cognitive-dispatcher-1"]
 
 
