@@ -8,4 +8,5 @@
   state = { };
   ml.thinks = true;
   energy.thinks = true;
+  pipeline.thinks = true;
 }

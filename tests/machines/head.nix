@@ -2,6 +2,7 @@
 {
   imports = [
     ../../hosts/head.nix
+    ./durable.nix
     ./forgetful.nix
     ./redis.nix
     ./services.nix

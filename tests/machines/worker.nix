@@ -2,6 +2,7 @@
 {
   imports = [
     ../../hosts/worker.nix
+    ./durable.nix
     ./forgetful.nix
     ./tls.nix
   ];

@@ -3,6 +3,7 @@
 {
   imports = [
     ../../hosts/worker.nix
+    ./durable.nix
     ./tls.nix
   ];
   networking.hostName = "worker2";

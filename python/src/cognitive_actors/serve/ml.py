@@ -23,6 +23,7 @@ from . import ml_bodies as bodies
 from .application import UNAUTHORIZED, answers, application, deployed, ready
 from .guard import CHANGES
 from .ml_bodies import StreamName
+from .once import Once
 from .settings import ServiceSettings
 from .streams import STREAMS, STREAMS_KEPT, SharedStreams
 
@@ -30,7 +31,11 @@ from .streams import STREAMS, STREAMS_KEPT, SharedStreams
 READY_SECONDS = 2.0
 #: What ``core.embedding`` does; another number for one that gives other vectors.
 EMBEDDING = "signed-feature-hashing-1"
-OTHER = answers(_409="The vectors are not as long as those of the stream.")
+KNOWN = answers(_409="The numbers of this Idempotency-Key have been counted, and the answer is no longer kept.")
+OTHER = answers(
+    _409="The vectors are not as long as those of the stream; or those of this Idempotency-Key have been learned, and"
+    " the answer is no longer kept."
+)
 COMPONENTS = ("salience", "bottom_up", "top_down", "affective")
 
 
@@ -104,10 +109,10 @@ class Ml:
             return self._status()
 
     def _add_streams(self, app: FastAPI) -> None:
-        @app.post("/drift", dependencies=CHANGES, responses=UNAUTHORIZED)
-        async def drift(request: bodies.DriftRequest) -> bodies.Drift:
+        @app.post("/drift", dependencies=CHANGES, responses=UNAUTHORIZED | KNOWN)
+        async def drift(request: bodies.DriftRequest, once: Once = None) -> bodies.Drift:
             """Whether a stream of numbers has changed: cumulative sums, and its last numbers beside its first."""
-            return _drift(request.stream, await self.streams.drift(request.stream, request.values))
+            return _drift(request.stream, await self.streams.drift(request.stream, request.values, once))
 
         @app.delete("/drift/{stream}", dependencies=CHANGES, responses=UNAUTHORIZED)
         async def forget_drift(stream: StreamName) -> bodies.Forgotten:
@@ -115,9 +120,9 @@ class Ml:
             return bodies.Forgotten(stream=stream, known=await self.streams.forget("drift", stream))
 
         @app.post("/anomaly", dependencies=CHANGES, responses=UNAUTHORIZED | OTHER)
-        async def anomaly(request: bodies.AnomalyRequest) -> bodies.Anomaly:
+        async def anomaly(request: bodies.AnomalyRequest, once: Once = None) -> bodies.Anomaly:
             """How unusual vectors are beside those that their stream has learned, which then learns them, too."""
-            found = await self.streams.anomaly(request.stream, request.vectors, learn=request.learn)
+            found = await self.streams.anomaly(request.stream, request.vectors, learn=request.learn, once=once)
             scores, tails = found.pop("distance"), found.pop("p_value")
             return bodies.Anomaly(stream=request.stream, scores=scores, tail_probabilities=tails, **found)
 

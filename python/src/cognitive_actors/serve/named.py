@@ -99,6 +99,11 @@ class SharedActor:
             # For good: somebody has killed it. The next request makes another.
             self._actor = None
             raise
+        except RayTaskError as error:
+            if isinstance(error.cause, LookupError):
+                # The request has been applied, and its answer is no longer kept.
+                raise Refused(409, str(error.cause.args[0])) from None
+            raise
 
 
 class SharedState(SharedActor):
@@ -114,7 +119,4 @@ class SharedState(SharedActor):
         except RayTaskError as error:
             if type(error.cause) in _STATUS:
                 raise Refused(_STATUS[type(error.cause)], str(error.cause)) from None
-            if isinstance(error.cause, LookupError):
-                # The request has been applied, and its answer is no longer kept.
-                raise Refused(409, str(error.cause.args[0])) from None
             raise

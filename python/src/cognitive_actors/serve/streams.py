@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,17 +31,30 @@ class SharedStreams(SharedActor):
         super().__init__(name, StreamStatisticsActor, parameters, streams)
         self.parameters, self.streams = parameters, streams
 
-    async def drift(self, stream: str, values: Sequence[float]) -> dict[str, Any]:
-        """What numbers of a stream say of it."""
-        return dict(await self.ask("drift", stream, values))
+    async def drift(self, stream: str, values: Sequence[float], once: str | None = None) -> dict[str, Any]:
+        """What numbers of a stream say of it. once: a name under which they count once, however often they come."""
+        return dict(await self.ask("drift", stream, values, request=_request(once, stream, values)))
 
-    async def anomaly(self, stream: str, vectors: Sequence[Sequence[float]], *, learn: bool) -> dict[str, Any]:
-        """How unusual vectors are. Raises Refused (409) for another dimension than that of the stream."""
+    async def anomaly(
+        self, stream: str, vectors: Sequence[Sequence[float]], *, learn: bool, once: str | None = None
+    ) -> dict[str, Any]:
+        """How unusual vectors are. once: as of ``drift``, for what is learned. Raises Refused (409) for another
+        dimension than that of the stream."""
         try:
-            return dict(await self.ask("learn" if learn else "score", stream, vectors))
+            if not learn:
+                return dict(await self.ask("score", stream, vectors))
+            return dict(await self.ask("learn", stream, vectors, request=_request(once, stream, vectors)))
         except OtherDimension as error:
             raise Refused(409, str(getattr(error, "cause", error))) from None
 
     async def forget(self, kind: str, stream: str) -> bool:
         """Forget a stream, of kind ``drift`` or ``anomaly``. Returns whether there was one."""
         return bool(await self.ask(f"forget_{kind}", stream))
+
+
+def _request(once: str | None, stream: str, numbers: Any) -> str | None:
+    """What the actor knows a change by: other numbers under the same name are another change."""
+    if once is None:
+        return None
+    content = json.dumps([stream, numbers]).encode()
+    return f"http:{once}:{hashlib.blake2b(content, digest_size=16).hexdigest()}"

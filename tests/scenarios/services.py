@@ -1,0 +1,175 @@
+"""All services on three machines, under load, while a replica, a worker and the head are killed: whoever was told that
+something is done finds it done, and done once."""
+
+SECRETS = "/var/lib/secrets"
+# A port that the machine's firewall lets the cluster reach.
+PORT = 10190
+ENOUGH, FOUND, PROGRESS = (f"/var/lib/ray/clients.{name}" for name in ("enough", "found", "progress"))
+SERVICES = ("cognitive", "organism", "state", "pipeline", "ml", "energy")
+
+# Four clients that ask for one thing after the other, through the proxy of their own machine, and each again until it
+# is acknowledged. Each is named, since one whose answer was lost is sent again.
+CLIENTS = f"""
+import json, pathlib, threading, time, urllib.error, urllib.request
+token = pathlib.Path("{TOKEN}").read_text().strip()
+acknowledged, refusals, lock = [], [], threading.Lock()
+WEATHER = ("rain", "sun", "fog", "drizzle", "snow")
+
+def request(method, path, body, key):
+    return urllib.request.Request(
+        f"http://127.0.0.1:8000{{path}}", json.dumps(body).encode(), method=method,
+        headers={{"Authorization": f"Bearer {{token}}", "Content-Type": "application/json", "Idempotency-Key": key}})
+
+def ask(method, path, body, key):
+    end = time.monotonic() + 300
+    while True:
+        try:
+            with urllib.request.urlopen(request(method, path, body, key), timeout=15) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            text = error.read().decode(errors="replace")
+            if error.code < 500 and error.code not in (404, 408, 429) or time.monotonic() > end:
+                raise RuntimeError(f"{{method}} {{path}} {{key}}: {{error.code}} {{text}}")
+            refused = f"{{path}} {{error.code}}"
+        except OSError as error:
+            if time.monotonic() > end:
+                raise
+            refused = f"{{path}} {{type(error).__name__}}"
+        with lock:
+            refusals.append(refused)
+        time.sleep(0.2)
+
+def client(number):
+    turn = 0
+    while not pathlib.Path("{ENOUGH}").exists():
+        turn += 1
+        key = f"{{number}}-{{turn}}"
+        seen = {{"weather": WEATHER[turn % 5]}}
+        task = {{"id": key, "stimulus": {{"agent": f"sent by {{number}}", "observation": seen}}}}
+        for method, path, body in (
+            ("POST", "/cognitive/execute", {{"agent": f"executed by {{number}}", "observation": seen}}),
+            ("POST", "/organism/step", {{"agent": f"stepped by {{number}}", "observation": seen}}),
+            ("PUT", f"/state/{{key}}", {{"value": turn}}),
+            ("POST", "/pipeline/tasks", task),
+            ("POST", "/ml/drift", {{"stream": f"of {{number}}", "values": [turn % 3]}}),
+            ("POST", "/energy/terms", {{"observation": seen}}),
+        ):
+            ask(method, path, body, key)
+            with lock:
+                acknowledged.append((path, number, key))
+                print(key, file=progress, flush=True)
+
+progress = open("{PROGRESS}", "w")
+clients = [threading.Thread(target=client, args=(number,)) for number in range(4)]
+for each in clients: each.start()
+for each in clients: each.join()
+pathlib.Path("{FOUND}").write_text(json.dumps({{"acknowledged": acknowledged, "refusals": refusals}}))
+"""
+
+
+def asked(path):
+    """What a service says, asked through the proxy of worker2."""
+    quoted = shlex.quote(f"http://127.0.0.1:8000{path}")
+    return json.loads(worker2.succeed(f"curl --silent --fail --max-time 20 {quoted}"))
+
+
+def drift_of(number):
+    """Numbers that the drift of a client's stream has counted, before one more."""
+    said = worker2.succeed(
+        f"curl --silent --fail --max-time 20 --oauth2-bearer $(cat {TOKEN}) --json "
+        f"""'{{"stream": "of {number}", "values": [0]}}' http://127.0.0.1:8000/ml/drift"""
+    )
+    return json.loads(said)["seen"] - 1
+
+
+def progress():
+    """How many things the clients were told are done."""
+    status, text = worker2.execute(f"wc -l < {PROGRESS}")
+    return int(text) if status == 0 else 0
+
+
+def goes_on(more=100, timeout=300):
+    """Wait until clients have been told so many more times that something is done."""
+    before = progress()
+    retry(lambda _last: still_running(worker2, "clients") and progress() >= before + more, timeout)
+
+
+bring_up(head, worker, worker2)
+with subtest("the services are up on a store that no death takes along"):
+    password = head.succeed("openssl rand -hex 32").strip()
+    for machine in (head, worker, worker2):
+        machine.succeed(
+            f"install -d -m 0755 {SECRETS}",
+            f"install -m 0640 -g ray /dev/null {SECRETS}/checkpoints-password",
+            f"printf %s {password} > {SECRETS}/checkpoints-password",
+        )
+    worker2.succeed(
+        "install -d -m 0700 /var/lib/redis",
+        f"""cat > /var/lib/redis/redis.conf <<END
+bind 10.42.0.3
+port {PORT}
+requirepass {password}
+appendonly yes
+appendfsync always
+dir /var/lib/redis
+END""",
+        'systemd-run --unit=checkpoints "$(command -v redis-server)" /var/lib/redis/redis.conf',
+    )
+    worker2.wait_for_open_port(PORT, "10.42.0.3", timeout=30)
+    for machine, unit in ((worker, "ray-worker"), (worker2, "ray-worker"), (head, "ray-head")):
+        switch(machine, "durable")
+        machine.wait_for_unit(f"{unit}.service", timeout=180)
+    wait_for_nodes(head, 3)
+    head.wait_for_unit("ray-serve.service", timeout=300)
+    head.wait_for_unit("ray-bootstrap.service", timeout=180)
+    worker2.wait_until_succeeds("curl --silent --fail --max-time 5 http://127.0.0.1:8000/organism/health", timeout=120)
+
+with subtest("clients are told that things are done"):
+    worker2.succeed(f"cat > /var/lib/ray/clients.py <<'END'\n{CLIENTS}\nEND")
+    start_unit(worker2, "clients", "python3 /var/lib/ray/clients.py")
+    goes_on()
+
+with subtest("replicas are killed"):
+    for name in SERVICES:
+        pattern = f"'^ray::ServeReplica:{name}:'"
+        killed = [m for m in (head, worker, worker2) if m.execute(f"pkill --signal KILL --full {pattern}")[0] == 0]
+        assert killed, f"no machine has a replica of {name}"
+    goes_on()
+
+with subtest("actors that own the state are killed"):
+    for name in ("PopulationActor", "SharedStateActor", "StreamStatisticsActor", "TaskLedger"):
+        killed = [m for m in (head, worker, worker2) if m.execute(f"pkill --signal KILL --full '^ray::{name}'")[0] == 0]
+        assert killed, f"no machine has a {name}"
+    goes_on()
+
+with subtest("a worker loses its power"):
+    worker.crash()
+    goes_on()
+    worker.start()
+    worker.wait_for_unit("ray-worker.service", timeout=180)
+
+with subtest("the head loses its power"):
+    wait_for_nodes(head, 3)
+    head.crash()
+    head.start()
+    head.wait_for_unit("ray-head.service", timeout=180)
+    goes_on()
+
+with subtest("what was acknowledged is done, once"):
+    worker2.succeed(f"touch {ENOUGH}")
+    finish_unit(worker2, "clients")
+    found = json.loads(worker2.succeed(f"cat {FOUND}"))
+    told = [(path.split("/")[1], number, key) for path, number, key in found["acknowledged"]]
+    worker2.log(f"{len(told)} acknowledged, sent again: {found['refusals']}")
+    assert found["refusals"], "nobody has noticed that anything was killed"
+    for number in range(4):
+        of = {name: [key for service, n, key in told if (service, n) == (name, number)] for name in SERVICES}
+        for who, service in (("executed", "cognitive"), ("stepped", "organism")):
+            assert asked(f"/organism/agents/{who}%20by%20{number}")["step"] == len(of[service]), (who, number)
+        values = asked("/state/")["values"]
+        assert all(values.get(key) == int(key.split("-")[1]) for key in of["state"]), number
+        for key in of["pipeline"]:
+            retry(lambda _last, key=key: asked(f"/pipeline/tasks/{key}")["state"] == "done", 120)
+        assert drift_of(number) == len(of["ml"]), number
+        # Each of its tasks is one cycle, whichever way it took.
+        assert asked(f"/organism/agents/sent%20by%20{number}")["step"] == len(of["pipeline"]), number
