@@ -1,6 +1,6 @@
 # The services of cognitive_actors, by the names of their modules in cognitive_actors.serve: a new one
 # is a line here. `thinks`: it is given the generative model. `route`: where it is reached, if not
-# below its name.
+# below its name. `requests`: for how many under way there is a replica, if not for 16.
 {
   cognitive.thinks = true;
   organism.thinks = true;
@@ -8,5 +8,10 @@
   state = { };
   ml.thinks = true;
   energy.thinks = true;
-  pipeline.thinks = true;
+  page = {
+    thinks = true;
+    route = "/";
+    # Viewers: each is a request that lasts, and costs little.
+    requests = 32;
+  };
 }

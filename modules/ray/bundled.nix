@@ -27,7 +27,7 @@ let
           autoscaling_config = {
             min_replicas = 1;
             max_replicas = 4;
-            target_ongoing_requests = 16;
+            target_ongoing_requests = service.requests or 16;
           };
           ray_actor_options.num_cpus = 0.1;
         }
