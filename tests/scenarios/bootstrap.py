@@ -32,7 +32,8 @@ with subtest("up means that everything is there"):
     head.wait_for_unit("ray-serve.service", timeout=60)
     head.wait_for_unit("ray-bootstrap.service", timeout=60)
     found = reported()
-    assert [found[name] for name in DISPATCHERS] == ["started"] * 2, found
+    # Services begin some of them themselves.
+    assert set(DISPATCHERS) <= set(found) and set(found.values()) <= {"kept", "started"}, found
     assert set(found) <= set(living()), found
     assert head.succeed("stat -c '%a %U %G' /var/lib/ray-tasks").strip() == "750 ray ray"
     assert head.succeed("stat -c '%U' /var/lib/ray-tasks/tasks.db").strip() == "ray"
