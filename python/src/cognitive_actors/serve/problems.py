@@ -18,7 +18,7 @@ from starlette.routing import Match, Route
 
 from ..cluster import ClusterError
 from ..files.errors import InputError
-from ..files.store import StoreUnavailable
+from ..files.store import StaleWriter, StoreUnavailable
 from .refused import RETRY_SECONDS, Refused, away
 
 __all__ = ["MEDIA_TYPE", "RETRY_SECONDS", "Problem", "Refused", "away", "handle", "refusal", "request_id", "response"]
@@ -70,6 +70,8 @@ def refusal(error: Exception) -> Refused:
         return Refused(422, str(error))
     if isinstance(error, StoreUnavailable):
         return away("the store of checkpoints does not answer at the moment; try again")
+    if isinstance(error, StaleWriter):
+        return away("the actor that was asked has been replaced by another one; try again")
     if isinstance(error, (ClusterError, RayError)) and not isinstance(error, RayTaskError):
         return away("the actor that this service asks is not there at the moment; try again")
     return Refused(500, "a fault of this service; its log has it under the request's id")
