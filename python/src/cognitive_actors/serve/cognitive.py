@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, StreamingResponse
-from pydantic import BaseModel, Field, create_model
+from pydantic import BaseModel, Field
 from ray import serve
 from ray.exceptions import RayError
 
@@ -43,7 +43,7 @@ Several = Field(min_length=1, max_length=10_000)
 
 
 class Stimuli(BaseModel):
-    """Several stimuli, taken in order."""
+    """Several stimuli, taken in order, each for itself: one that does not fit the model is refused alone."""
 
     stimuli: Annotated[list[Stimulus], Several]
 
@@ -61,8 +61,6 @@ class Cognitive:
     def __serve_build_asgi_app__(self) -> FastAPI:
         # OpenAPI names the model's own modalities.
         known = stimulus_of(self.population.model)
-        listed: Any = Annotated[list[known], Several]  # type: ignore[valid-type]
-        several = create_model("Stimuli", __base__=Stimuli, stimuli=(listed, ...))
         app = application("cognitive", "Cognitive cycles of active-inference agents.", self.settings, begin=self._begin)
 
         @app.get("/ready", tags=["health"])
@@ -88,7 +86,6 @@ class Cognitive:
             return JSONResponse(_accepted(await self._advise(stimulus.model_dump(exclude_none=True))))
 
         @app.post("/stream", dependencies=CHANGES, responses=UNAUTHORIZED | LINES, response_class=StreamingResponse)
-        @takes(stimuli=several)
         async def stream(stimuli: Stimuli, once: Once = None) -> StreamingResponse:
             """A cycle for each stimulus, as lines of JSON. The last line is ``{"done": N}``: without it the stream is
             not whole. A line ``{"refused": …}`` stands for a stimulus that was not taken. Under its Idempotency-Key a
