@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 #: Settings of the surroundings that would lead to another Ray.
@@ -43,9 +43,14 @@ def descendants(ancestor: int) -> dict[int, str]:
     return {pid: commands[pid] for pid in found - {ancestor} if pid in commands}
 
 
-def kill_population(of: int | None = None) -> int:
-    """kill -9 the PopulationActors below this process or another; returns how many."""
-    pids = [pid for pid, command in descendants(of or os.getpid()).items() if "PopulationActor" in command]
+def populations(of: int | None = None) -> set[int]:
+    """The processes of PopulationActors below this process or another."""
+    return {pid for pid, command in descendants(of or os.getpid()).items() if "PopulationActor" in command}
+
+
+def kill_population(of: int | None = None, besides: Collection[int] = ()) -> int:
+    """kill -9 the PopulationActors below this process or another, besides some; returns how many."""
+    pids = populations(of).difference(besides)
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
     return len(pids)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +33,30 @@ def requested(directory: Path, **options: Any) -> Iterator[Request]:
     try:
         yield Request(names=names, **{**settings, **options})
     finally:
-        for name in living(mark):
-            ray.kill(actor(name))
+        end_all(lambda: living(mark), default_namespace())
+
+
+def end_all(names: Callable[[], Iterable[str]], namespace: str) -> None:
+    """End the actors of these names, and those that others begin again meanwhile, until there is none."""
+    end = time.monotonic() + SECONDS
+    while found := list(names()):
+        assert time.monotonic() < end, found
+        for name in found:
+            with suppress(ValueError):
+                ray.kill(ray.get_actor(name, namespace))
+        time.sleep(0.5)
 
 
 def living(mark: str, namespace: str | None = None) -> dict[str, str]:
     """The ids of the actors with a mark in their names, by name."""
     where = namespace or default_namespace()
     there = [each["name"] for each in list_named_actors(all_namespaces=True) if each["namespace"] == where]
-    return {name: ray.get_actor(name, where)._actor_id.hex() for name in sorted(there) if mark in name}
+    found = {}
+    for name in sorted(name for name in there if mark in name):
+        # It may have ended since it was listed.
+        with suppress(ValueError):
+            found[name] = ray.get_actor(name, where)._actor_id.hex()
+    return found
 
 
 def of(request: Request) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import ray
-from bootstraps import SECONDS, answer, living
+from bootstraps import SECONDS, answer, end_all, living
 from processes import python
 from ray.util import list_named_actors
 
@@ -32,9 +32,7 @@ def namespace(embedded_ray: None) -> Iterator[str]:
     """One that no other test has: the command names its actors itself."""
     chosen = f"bootstrap-{uuid.uuid4().hex[:12]}"
     yield chosen
-    for each in list_named_actors(all_namespaces=True):
-        if each["namespace"] == chosen:
-            ray.kill(ray.get_actor(each["name"], chosen))
+    end_all(lambda: [x["name"] for x in list_named_actors(all_namespaces=True) if x["namespace"] == chosen], chosen)
 
 
 def begun(namespace: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from days import days, write_jsonl
-from processes import descendants, kill_population, python, wait_until
+from processes import descendants, kill_population, populations, python, wait_until
 
 from cognitive_actors.files.errors import InputError
 from cognitive_actors.pipeline.run import Advance, RunRequest, run
@@ -45,10 +45,12 @@ def undisturbed(
 
 def test_a_killed_actor_costs_nothing(stimuli: Path, examples: Path, tmp_path: Path, undisturbed: pa.Table) -> None:
     killed: list[int] = []
+    # Other tests' may still be ending.
+    others = populations()
 
     def kill_once(advance: Advance) -> None:
         if not killed and advance.done > AGENTS * EACH // 3:
-            killed.append(kill_population())
+            killed.append(kill_population(besides=others))
 
     summary = run(request_for(stimuli, examples, tmp_path), kill_once)
     assert killed == [2]
