@@ -61,7 +61,7 @@ snapshots:
 
 fuzz: $(VENV)/.tested
 	$(PIP) atheris
-	for kind in jsonl csv parquet yaml npz checkpoint text; do \
+	for kind in jsonl csv parquet yaml npz checkpoint gguf text; do \
 	    $(BIN)/python python/fuzz/files.py $$kind -max_total_time=45 -rss_limit_mb=3000 || exit 1; done
 
 bench: $(VENV)/.benched
