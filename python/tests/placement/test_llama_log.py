@@ -20,6 +20,7 @@ import pytest
 from tiny_gguf import TOKENS, Kind, Tensors, layer, write_gguf
 
 from cognitive_actors.placement import read_sizes
+from cognitive_actors.placement.gguf import ARCHITECTURES
 
 #: Of the model, large enough for a log that rounds to 0.01 MiB.
 WIDTH, INNER, KV_WIDTH = 512, 1024, 256
@@ -63,11 +64,19 @@ def waited(process: subprocess.Popen[bytes], log: Path, said: str) -> str:
     return text
 
 
-def mixed() -> Tensors:
+#: What a layer has beside those of Llama, in each architecture.
+MORE = {
+    "llama": {},
+    "qwen2": {"attn_q.bias": (WIDTH,), "attn_k.bias": (KV_WIDTH,), "attn_v.bias": (KV_WIDTH,)},
+    "qwen3": {"attn_q_norm.weight": (WIDTH // 4,), "attn_k_norm.weight": (WIDTH // 4,)},
+}
+
+
+def mixed(architecture: str) -> Tensors:
     """Four layers of four types."""
     tensors: Tensors = {"token_embd.weight": (Kind.Q8_0, (len(TOKENS), WIDTH))}
     for i, kind in enumerate(KINDS):
-        for name, shape in layer(WIDTH, INNER, KV_WIDTH).items():
+        for name, shape in {**layer(WIDTH, INNER, KV_WIDTH), **MORE[architecture]}.items():
             matrix = len(shape) == 2
             tensors[f"blk.{i}.{name}"] = (kind, shape) if matrix else np.ones(shape, np.float32)
     tensors["output_norm.weight"] = np.ones(WIDTH, np.float32)
@@ -75,12 +84,14 @@ def mixed() -> Tensors:
     return tensors
 
 
-@pytest.mark.parametrize("units", [1, 2, 3, 4, 5])
-def test_buffers_are_what_llama_server_says(tmp_path: Path, units: int) -> None:
+@pytest.mark.parametrize(
+    ("architecture", "units"), [*(("llama", n) for n in range(1, 6)), *((name, 3) for name in ARCHITECTURES[1:])]
+)
+def test_buffers_are_what_llama_server_says(tmp_path: Path, architecture: str, units: int) -> None:
     server = program("LLAMA_SERVER", "llama-server")
     rpc = program("GGML_RPC_SERVER", "ggml-rpc-server", "llama-rpc-server", "rpc-server")
     lengths = {"embedding_length": WIDTH, "feed_forward_length": INNER, "rope.dimension_count": WIDTH // 4}
-    path = write_gguf(tmp_path / "mixed.gguf", mixed(), lengths)
+    path = write_gguf(tmp_path / "mixed.gguf", mixed(architecture), lengths, architecture)
     sizes = read_sizes(path)
     port, log, far = free_port(), tmp_path / "server.log", tmp_path / "rpc.log"
     with running(far, rpc, "-H", "127.0.0.1", "-p", str(port)) as remote:

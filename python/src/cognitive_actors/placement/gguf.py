@@ -121,7 +121,7 @@ def _architecture(values: Mapping[str, Value]) -> str:
         raise ModelUnfit(f"its general.architecture is {repr(architecture)[:80]}; convert the model anew")
     for key, said in _NOT_PLAIN.items():
         if values.get(f"{architecture}.{key}", 0) != 0:
-            raise ModelUnfit(f"{said} ({architecture}.{key}), and so not spread by layers; {_PLAIN}")
+            raise ModelUnfit(f"{said} ({architecture}.{key}), which is not spread over nodes; {_PLAIN}")
     if values.get(f"{architecture}.attention.causal", True) is not True:
         raise ModelUnfit(f"it embeds texts and writes none ({architecture}.attention.causal); {_PLAIN}")
     if architecture not in ARCHITECTURES:

@@ -14,7 +14,8 @@ from .errors import DAMAGED, ModelUnfit
 
 __all__ = ["MOST_LAYERS", "Header", "Row", "Tensor", "Value", "parse_header"]
 
-#: Bytes of a header, a choice: one with half a million words and merges takes about 16 MiB.
+#: Bytes of a header, a choice: one with half a million words and merges takes about 16 MiB. As many empty texts as fit
+#: into it are walked along in some seconds.
 MOST_HEADER = 64 << 20
 #: Keys, a choice: files have some dozens.
 MOST_KEYS = 4096
