@@ -262,6 +262,11 @@ def test_an_alignment_that_is_no_power_of_two(tmp_path: Path) -> None:
     assert "general.alignment is 48, and a power of two" in refused(path)
 
 
+def test_a_file_without_its_last_byte(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.gguf").write_bytes(tiny.read_bytes()[:-1])
+    assert "'output.weight' ends 1 bytes beyond the file" in refused(tmp_path / "x.gguf")
+
+
 def test_a_file_that_was_cut_off_anywhere(tiny: Path, tmp_path: Path) -> None:
     path = tmp_path / "cut.gguf"
     path.write_bytes(tiny.read_bytes())
