@@ -1,0 +1,135 @@
+"""How a model's units are shared out once its coordinator is known.
+
+What is near comes first: the coordinator's own devices, then its CPU, then as few servers elsewhere as hold the rest,
+the roomiest ones. A unit that stays is one whose activations do not cross the network for every token; that a slow CPU
+here is preferred to a fast device elsewhere is a choice, the one that the largest part of the score makes too.
+
+llama.cpp counts from the first layer: the CPU's come first, then the devices' in the order of --rpc, and the last of
+them has the output unit. That is the roomiest device here if this leaves room for everything, else the next one, and
+only then one elsewhere: an output unit here keeps the logits off the network.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from .capacity import UnitTables
+from .plans import Share, Split
+from .servers import MOST_SERVERS, Row, Server
+
+__all__ = ["Fit", "fit", "split", "wants_more_servers"]
+
+
+class Fit(NamedTuple):
+    """What a node can do as coordinator.
+
+    here, servers: how many of its own servers and of those elsewhere it uses; last: the position of the last device
+    among its own, None for one elsewhere; kept: units on its CPU; away: units that are elsewhere; shortfall: bytes of
+    its RAM that are missing, zero where the model fits.
+    """
+
+    here: int
+    servers: int
+    last: int | None
+    kept: int
+    away: int
+    shortfall: int
+
+
+def fit(own: Sequence[Server], others: Row, room: int, units: UnitTables) -> Fit:
+    """How a node would hold the model, with the fewest servers elsewhere.
+
+    own: its servers, in their order; others: those elsewhere; room: bytes of its RAM that layers may use.
+    """
+    count, here = units.units, len(own)
+    cpu = units.layers_first(room)
+    layers, loss = 0, math.inf
+    for server in own:
+        layers += server.layers
+        if server.loss < loss:
+            loss = server.loss
+    if cpu >= 0:
+        wanted = count - cpu - layers
+        if loss + wanted <= 0:
+            return _share(own, 0, cpu, count)
+        if units.everything <= room:
+            return Fit(0, 0, None, count, 0, 0)
+        # The last is one here, or one elsewhere.
+        n = min(bisect_left(others.layers, wanted + loss), bisect_left(others.units, wanted))
+        if n < len(others.layers) and n + here <= MOST_SERVERS:
+            return _share(own, n, cpu, count, others.layers[n])
+    return _crowded(own, others, cpu, room, units)
+
+
+def _crowded(own: Sequence[Server], others: Row, cpu: int, room: int, units: UnitTables) -> Fit:
+    """As :func:`fit`, where all own servers and as many others as there is room for beside them do not do.
+
+    Each one more elsewhere takes the place of one here.
+    """
+    most, mine, held = len(others.servers), Row(own), -math.inf
+    for n in range(min(most, MOST_SERVERS - len(own)), most + 1):
+        here = min(len(own), MOST_SERVERS - n)
+        held = max(held, mine.layers[here] + others.layers[n] - min(mine.loss[here], others.loss[n]))
+        if cpu >= 0 and held + cpu >= units.units:
+            return _share(own[:here], n, cpu, units.units, others.layers[n])
+    # What is missing is room for the CPU to keep what servers do not hold: all, where none of them can be the last.
+    needed = units.everything if held < 1 else units.first[max(0, units.units - int(held))]
+    return Fit(0, 0, None, 0, 0, needed - room)
+
+
+def _share(own: Sequence[Server], servers: int, cpu: int, count: int, elsewhere: int = 0) -> Fit:
+    """Share ``count`` units out: to the node's own servers, its CPU, which keeps ``cpu`` layers, and elsewhere."""
+    layers = sum(server.layers for server in own)
+    for last, server in enumerate(own):
+        if layers - server.loss + cpu + elsewhere >= count:
+            near = min(count, int(layers - server.loss))
+            kept = min(count - near, cpu)
+            return Fit(len(own), servers, last, kept, count - near - kept, 0)
+    near = min(count - 1, layers)
+    kept = min(count - 1 - near, cpu)
+    return Fit(len(own), servers, None, kept, count - near - kept, 0)
+
+
+def wants_more_servers(own: Sequence[Server], others: Row, elsewhere: int, room: int, units: UnitTables) -> bool:
+    """Whether a node would hold the model if llama-server took more servers.
+
+    elsewhere: layers that all servers elsewhere hold; the others are as in :func:`fit`.
+    """
+    mine, cpu = Row(own), units.layers_first(room)
+    return cpu >= 0 and mine.layers[-1] + elsewhere - min(mine.loss[-1], others.loss[-1]) + cpu >= units.units
+
+
+def split(own: Sequence[Server], others: Row, cap: int, found: Fit, units: UnitTables) -> Split:
+    """The split that ``found`` is of; ``cap``: bytes of the node's RAM that its coordinator may use."""
+    near, far = own[: found.here], others.servers[: found.servers]
+    last = _last_elsewhere(near, far, cap, units) if found.last is None else near[found.last]
+    near_units, left = _fill(near, last, units.units - 1)
+    far_units, _ = _fill(far, last, left - found.kept)
+    pairs = [*zip(far, far_units, strict=True), *zip(near, near_units, strict=True)]
+    order = [pair for pair in pairs if pair[0] is not last] + [pair for pair in pairs if pair[0] is last]
+    shares, begin = [], found.kept
+    for server, n in order:
+        if n:
+            size, device = units.size(begin, begin + n), server.device
+            shares.append(Share(server.node, device.name, device.endpoint, n, size, -server.less_cap))
+            begin += n
+    return Split(found.kept, tuple(shares), units.host + units.size(0, found.kept), cap)
+
+
+def _last_elsewhere(near: Sequence[Server], far: Sequence[Server], cap: int, units: UnitTables) -> Server | None:
+    """The roomiest of those elsewhere that leaves room for everything by being the last; None if there are none."""
+    held = sum(server.layers for server in (*near, *far)) + units.layers_first(cap - units.host)
+    return next((server for server in far if held - server.loss >= units.units), None)
+
+
+def _fill(servers: Sequence[Server], last: Server | None, left: int) -> tuple[list[int], int]:
+    """Units of each, with the output unit for ``last``, and how many of ``left`` layers are left after that."""
+    given = []
+    for server in servers:
+        n = min(left, server.units - 1 if server is last else server.layers)
+        given.append(n + (server is last))
+        left -= n
+    return given, left
