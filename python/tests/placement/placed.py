@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from cognitive_actors.placement.capacity import MIB
 from cognitive_actors.placement.facts import Device, Node
@@ -23,13 +24,13 @@ def seventy(bits: float, name: str = "llama3:70b") -> ModelSizes:
     return ModelSizes(name, "llama", (block,) * 80, matrix + width * 4, matrix, 8, 128, 128, 8192)
 
 
-def node(name: str, ram: int, vram: int = 0, *, server: bool = True, **changes: object) -> Node:
+def node(name: str, ram: int, vram: int = 0, *, server: bool = True, **changes: Any) -> Node:
     """A node of so many MiB, all free, with the file, and an RPC server for its GPU and one for its CPU."""
     devices = [Device("gpu", vram * MIB, vram * MIB, f"{name}:50052", BUILD)] if vram else []
     if server:
         devices.append(Device("cpu", ram * MIB, ram * MIB, f"{name}:50053", BUILD, of_ram=True))
     made = Node(name, name, BUILD, ram * MIB, ram * MIB, tuple(devices), frozenset({FILE}))
-    return replace(made, **changes)  # type: ignore[arg-type]
+    return replace(made, **changes)
 
 
 def with_ram(old: Node, more: int) -> Node:
