@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from contextlib import suppress
 from statistics import median
 
 from cognitive_actors.placement.capacity import MIB
@@ -52,10 +53,8 @@ def measure(nodes: list[Node], sizes: ModelSizes, runs: int) -> list[float]:
     times = []
     for _ in range(runs):
         start = time.perf_counter()
-        try:
+        with suppress(DoesNotFit):
             plan(nodes, sizes, 8192, file=FILE, port=8080)
-        except DoesNotFit:
-            pass
         times.append(time.perf_counter() - start)
     return times
 

@@ -27,13 +27,15 @@ __all__ = ["GIB", "MIB", "UnitTables", "device_cap", "more_ram", "ram_cap", "tab
 
 MIB = 2**20
 GIB = 2**30
+HALF_GIB = 2**29
 #: Bytes that a coordinator takes beside the model: its code, its buffers, its requests.
 COORDINATOR = 256 * MIB
 
 
 def ram_cap(node: Node) -> int:
     """Bytes of the node's RAM that a coordinator may use; below zero where the reserve is not even there."""
-    return node.available - max(GIB, node.total // 10)
+    reserve = node.total // 10
+    return node.available - (reserve if reserve > GIB else GIB)
 
 
 def more_ram(node: Node, cap: int) -> int:
@@ -45,8 +47,10 @@ def more_ram(node: Node, cap: int) -> int:
 
 def device_cap(node: Node, device: Device, compute: int) -> int:
     """Bytes of a device that layers and their caches may use; ``compute``: bytes of its compute buffer."""
-    free = min(device.free, node.available) if device.of_ram else device.free
-    return free - max(512 * MIB, device.total // 20) - compute
+    free, reserve = device.free, device.total // 20
+    if device.of_ram and node.available < free:
+        free = node.available
+    return free - (reserve if reserve > HALF_GIB else HALF_GIB) - compute
 
 
 @dataclass(frozen=True)
@@ -54,23 +58,21 @@ class UnitTables:
     """What so many units of a model take, in bytes with their cache; the position in each table is the number of them.
 
     first: the first layers; anywhere: consecutive layers where they take most; last: the output unit and, from
-    position 0 on, that many of the last layers; host: what the coordinator takes without any layer.
+    position 0 on, that many of the last layers; host: what the coordinator takes without any layer; units: how many
+    there are, layers and the output unit; everything: bytes of them all.
     """
 
     first: list[int]
     anywhere: list[int]
     last: list[int]
     host: int
+    units: int
+    everything: int
 
     @property
-    def units(self) -> int:
-        """Layers and the output unit."""
-        return len(self.first)
-
-    @property
-    def everything(self) -> int:
-        """Bytes of all units."""
-        return self.last[-1]
+    def least(self) -> int:
+        """Bytes below which a device holds neither a layer nor the output unit."""
+        return min(self.last[0], *self.anywhere[1:2])
 
     def size(self, begin: int, end: int) -> int:
         """Bytes of the units from ``begin`` up to ``end``, the output unit being the last."""
@@ -84,7 +86,7 @@ class UnitTables:
 
     def layers_anywhere(self, cap: int) -> int:
         """How many layers fit into ``cap`` bytes wherever they lie."""
-        return max(0, bisect_right(self.anywhere, cap) - 1)
+        return bisect_right(self.anywhere, cap, 1) - 1
 
     def units_last(self, cap: int) -> int:
         """How many of the last units fit into ``cap`` bytes; 0 if not even the output unit does."""
@@ -105,4 +107,4 @@ def tables(model: ModelSizes, context: int, compute: int) -> UnitTables:
     else:
         anywhere = first
     last = [model.output + x for x in accumulate(reversed(layers), initial=0)]
-    return UnitTables(first, anywhere, last, model.host + COORDINATOR + -(-compute // 4))
+    return UnitTables(first, anywhere, last, model.host + COORDINATOR + -(-compute // 4), model.units, last[-1])

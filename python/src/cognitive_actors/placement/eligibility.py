@@ -38,7 +38,7 @@ def server_obstacle(node: Node, device: Device, builds: Set[str]) -> str | None:
     An RPC server that ends takes its coordinator with it: one of a node that is not to be trusted is none.
     """
     if not trusted(node):
-        return "; ".join(_distrust(node)).replace("it ", "its node ", 1)
+        return "; ".join(_distrust(node))
     if device.leased:
         return "it is leased, and a server takes one client"
     if device.build not in builds:
@@ -49,9 +49,9 @@ def server_obstacle(node: Node, device: Device, builds: Set[str]) -> str | None:
 def _distrust(node: Node) -> list[str]:
     found = []
     if not node.alive:
-        found.append("it is not alive")
+        found.append("the node is not alive")
     if not node.breaker_closed:
-        found.append("its breaker is open")
+        found.append("the node's breaker is open")
     if not node.age <= STALE_AFTER:
-        found.append(f"its report is stale, {node.age:.0f} s old where {STALE_AFTER:.0f} s is the most")
+        found.append(f"the node's report is stale, {node.age:.1f} s old where {STALE_AFTER:.0f} s is the most")
     return found

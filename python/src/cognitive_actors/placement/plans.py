@@ -19,25 +19,59 @@ def mebibytes(size: int) -> int:
     return -(-size // MIB)
 
 
+class ExactParts(NamedTuple):
+    """The score of ``exact``: points for what stays, the file, headroom, being busy and having failed."""
+
+    local: float
+    file: float
+    headroom: float
+    busy: float
+    failures: float
+
+
+class TotalMemoryParts(NamedTuple):
+    """The score of ``total-memory``, in MB."""
+
+    ram: float
+    vram: float
+    model: float
+    gpu: float
+
+
 class Ranked(NamedTuple):
     """A node as a place for the coordinator.
 
-    score: the sum of ``parts``, which are by name, None and empty where the policy gives none; why: in words, one thing
-    each; shortfall: bytes of usable RAM that it lacks, and more_ram: bytes of RAM that it would need beside its own,
-    free, for that (a part of them goes to the reserve); both None where it is not memory that is missing.
+    parts: of the score, None where the policy gives none; notes: in words, one thing each; shortfall: bytes of usable
+    RAM that it lacks, and more_ram: bytes of RAM that it would need beside its own, free, for that (a part of them goes
+    to the reserve); both None where it is not memory that is missing.
     """
 
     node: str
     feasible: bool
-    score: float | None
-    parts: tuple[tuple[str, float], ...]
-    why: tuple[str, ...]
+    parts: ExactParts | TotalMemoryParts | None
+    notes: tuple[str, ...]
     shortfall: int | None = None
     more_ram: int | None = None
 
+    @property
+    def score(self) -> float | None:
+        """The sum of the parts."""
+        return None if self.parts is None else sum(self.parts)
+
+    @property
+    def why(self) -> tuple[str, ...]:
+        """In words, why it can be the coordinator or not."""
+        if self.shortfall is None or self.more_ram is None:
+            return self.notes
+        lacks = f"it lacks {mebibytes(self.shortfall)} MiB of usable RAM"
+        return (f"{lacks}, as {mebibytes(self.more_ram)} MiB more RAM would give it", *self.notes)
+
     def __str__(self) -> str:
-        score = "" if self.score is None else f"{self.score:.0f} = " + " ".join(f"{x:+.0f} {y}" for y, x in self.parts)
-        return f"{self.node}: " + "; ".join(filter(None, [score, *self.why]))
+        text = f"{self.node}: " + "; ".join(self.why)
+        if self.parts is None:
+            return text
+        parts = " ".join(f"{points:+.0f} {name}" for name, points in self.parts._asdict().items())
+        return f"{text}; score {self.score:.0f} = {parts}"
 
 
 class LeftOut(NamedTuple):

@@ -11,41 +11,36 @@ import re
 
 from .capacity import MIB, UnitTables
 from .facts import Node
+from .plans import ExactParts, TotalMemoryParts
 from .splitting import Fit
 
-__all__ = ["POLICIES", "Parts", "billions", "exact", "total_memory"]
+__all__ = ["POLICIES", "billions", "exact", "total_memory"]
 
 POLICIES = ("exact", "total-memory")
-Parts = tuple[tuple[str, float], ...]
 
 _BILLIONS = re.compile(r"(?<![0-9a-z.])([0-9]+(?:\.[0-9]+)?)b(?![0-9a-z])", re.IGNORECASE)
 
 
-def exact(node: Node, room: int, found: Fit, units: UnitTables, file: str) -> Parts:
+def exact(node: Node, room: int, found: Fit, units: UnitTables, file: str) -> ExactParts:
     """400 for the share of units that stay, 300 for the file on its disks, 200 for headroom, less 300 busy, 200 failed.
 
     room: bytes of its RAM that layers may use; found: how it holds the model. Headroom is what is left of the RAM that
     its coordinator may use, a share of that: a choice.
     """
-    left = room - units.size(0, found.kept)
-    return (
-        ("local", 400 * (units.units - found.away) / units.units),
-        ("file", 300.0 if file in node.files else 0.0),
-        ("headroom", 200 * left / (room + units.host)),
-        ("busy", -300.0 * node.busy),
-        ("failures", -200.0 * node.recent_failures),
+    left = room - (units.first[found.kept] if found.kept < units.units else units.everything)
+    return ExactParts(
+        400 * (units.units - found.away) / units.units,
+        300.0 if file in node.files else 0.0,
+        200 * left / (room + units.host),
+        -300.0 * node.busy,
+        -200.0 * node.recent_failures,
     )
 
 
-def total_memory(node: Node, billion: float) -> Parts:
+def total_memory(node: Node, billion: float) -> TotalMemoryParts:
     """RAM and VRAM less 2048 per billion of parameters, and 5000 for a GPU, in MB of 2**20 bytes."""
     graphics = [device.total for device in node.devices if not device.of_ram]
-    return (
-        ("ram", node.total / MIB),
-        ("vram", sum(graphics) / MIB),
-        ("model", -2048 * billion),
-        ("gpu", 5000.0 if graphics else 0.0),
-    )
+    return TotalMemoryParts(node.total / MIB, sum(graphics) / MIB, -2048 * billion, 5000.0 if graphics else 0.0)
 
 
 def billions(name: str) -> float:

@@ -8,12 +8,17 @@ from dataclasses import dataclass
 from .capacity import MIB, UnitTables, more_ram, ram_cap
 from .eligibility import node_obstacles
 from .facts import Node
-from .plans import Ranked, mebibytes
-from .policies import Parts, exact, total_memory
+from .plans import Ranked
+from .policies import exact, total_memory
 from .servers import MOST_SERVERS, Found, Row, Server
 from .splitting import Fit, fit, wants_more_servers
 
 __all__ = ["Ranker", "order"]
+
+
+BY_SCORE = "by its score the model is too large for it"
+NO_ROOM = "it has no room for what servers do not hold"
+MORE_SERVERS = f"without more RAM it would need more than {MOST_SERVERS} servers"
 
 
 @dataclass(frozen=True)
@@ -31,23 +36,20 @@ class Ranker:
 
     def rank(self, node: Node) -> tuple[Ranked, Fit | None]:
         """The node's place, and how it holds the model; None where its memory was not even looked at."""
-        parts: Parts = () if self.billion is None else total_memory(node, self.billion)
-        score = sum([points for _, points in parts]) if parts else None
+        parts = None if self.billion is None else total_memory(node, self.billion)
         obstacles = node_obstacles(node, self.file)
         if obstacles:
-            return Ranked(node.name, False, score, parts, obstacles), None
+            return Ranked(node.name, False, parts, obstacles), None
         room = ram_cap(node) - self.units.host
-        found = fit(*self.around(node), room, self.units)
-        # In MB, of which there must be one above zero.
-        by_score = 0 if score is None or score > 0 else math.ceil((1 - score) * MIB)
+        own, others = self.around(node)
+        found = fit(own, others, room, self.units)
+        by_score = 0 if parts is None else _short_by_score(sum(parts))
         if found.shortfall or by_score:
             more = max(by_score, more_ram(node, room + self.units.host + found.shortfall) if found.shortfall else 0)
-            why = self._why_not(node, room, found.shortfall, by_score, more)
-            return Ranked(node.name, False, score, parts, why, max(found.shortfall, by_score), more), found
-        if self.billion is None:
-            parts = exact(node, room, found, self.units, self.file)
-            score = sum([points for _, points in parts])
-        return Ranked(node.name, True, score, parts, (self._how(found),)), found
+            notes = self._why_not(node, (own, others), room, found.shortfall, by_score)
+            return Ranked(node.name, False, parts, notes, max(found.shortfall, by_score), more), found
+        points = exact(node, room, found, self.units, self.file) if parts is None else parts
+        return Ranked(node.name, True, points, (self._how(found),)), found
 
     def around(self, node: Node) -> tuple[list[Server], Row]:
         """The node's own servers, and those elsewhere."""
@@ -59,25 +61,28 @@ class Ranker:
             return f"all {count} units stay on it"
         return f"{count - found.away} of {count} units stay on it, servers elsewhere: {found.servers}"
 
-    def _why_not(self, node: Node, room: int, shortfall: int, by_score: int, more: int) -> tuple[str, ...]:
-        why = [f"by its score the model is {mebibytes(by_score)} MiB too large for it"] if by_score else []
-        if not shortfall:
-            return tuple(why)
-        why.append(
-            f"it lacks {mebibytes(shortfall)} MiB of usable RAM beside all that servers can hold,"
-            f" as {mebibytes(more)} MiB more RAM would give it"
-        )
-        servers = self.servers.by_build[node.build]
-        if wants_more_servers(*self.around(node), servers.layers_elsewhere(node.name), room, self.units):
-            why.append(f"without more RAM it would need more than {MOST_SERVERS} servers")
-        others = self.servers.count - len(servers.all)
-        if others:
-            why.append(f"servers of another build than its own, {node.build}: {others}")
-        return tuple(why)
+    def _why_not(
+        self, node: Node, around: tuple[list[Server], Row], room: int, shortfall: int, by_score: int
+    ) -> tuple[str, ...]:
+        notes = [BY_SCORE] if by_score else []
+        if shortfall:
+            servers = self.servers.by_build[node.build]
+            notes.append(NO_ROOM)
+            if wants_more_servers(*around, servers.layers_elsewhere(node.name), room, self.units):
+                notes.append(MORE_SERVERS)
+            strange = self.servers.count - len(servers)
+            if strange:
+                notes.append(f"servers of another build than its own, {node.build}: {strange}")
+        return tuple(notes)
+
+
+def _short_by_score(score: float) -> int:
+    """Bytes of RAM that a score in MB is short of one MB."""
+    return 0 if score > 0 else math.ceil((1 - score) * MIB)
 
 
 def order(ranked: Ranked) -> tuple[bool, float, str]:
     """For sorting: the best first, then those that lack least; ties by name."""
     if ranked.feasible:
-        return False, -(ranked.score or 0.0), ranked.node
+        return False, -sum(ranked.parts or ()), ranked.node
     return True, math.inf if ranked.shortfall is None else ranked.shortfall, ranked.node

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import NamedTuple
 
 from .capacity import UnitTables, device_cap
@@ -55,32 +55,47 @@ class Row:
         self.units = [layers - loss for layers, loss in zip(self.layers, self.loss, strict=True)]
 
 
-class Servers:
-    """The servers of one build: ``all`` in their order, ``first`` the first :data:`MOST_SERVERS` with their sums."""
+#: A server that is not looked at closer: bytes that it may give, negative, its node's name, its endpoint, its device.
+Offer = tuple[int, str, str, Device]
 
-    def __init__(self, servers: list[Server]) -> None:
-        servers.sort()
-        self.all = servers
-        self.first = Row(servers[:MOST_SERVERS])
+
+class Servers:
+    """The servers of one build that hold anything of a model: ``first`` is the first :data:`MOST_SERVERS` of them."""
+
+    def __init__(self, offers: list[Offer], units: UnitTables) -> None:
+        offers.sort()
+        self._offers, self._units = offers, units
+        self.first = Row([server_of(offer, units) for offer in offers[:MOST_SERVERS]])
         self._firsts = {server.node for server in self.first.servers}
+
+    def __len__(self) -> int:
+        return len(self._offers)
 
     def elsewhere(self, node: str) -> Row:
         """The first servers that are not the node's."""
         if node not in self._firsts:
             return self.first
         # The node's RAM is not offered to itself either: what lies there is its coordinator's.
-        return Row([server for server in self.all if server.node != node][:MOST_SERVERS])
+        others = islice((offer for offer in self._offers if offer[1] != node), MOST_SERVERS)
+        return Row([server_of(offer, self._units) for offer in others])
 
     def layers_elsewhere(self, node: str) -> int:
         """What all servers hold that are not the node's, however many they are."""
-        return self._layers.total() - self._layers[node]
+        layers, total = self._layers
+        return total - layers[node]
 
     @cached_property
-    def _layers(self) -> Counter[str]:
+    def _layers(self) -> tuple[Counter[str], int]:
         layers: Counter[str] = Counter()
-        for server in self.all:
-            layers[server.node] += server.layers
-        return layers
+        for less_cap, node, _, _ in self._offers:
+            layers[node] += self._units.layers_anywhere(-less_cap)
+        return layers, layers.total()
+
+
+def server_of(offer: Offer, units: UnitTables) -> Server:
+    """What the server holds of the model."""
+    layers, last = units.layers_anywhere(-offer[0]), units.units_last(-offer[0])
+    return Server(*offer, layers, last, layers - last if last else math.inf)
 
 
 @dataclass(frozen=True)
@@ -98,14 +113,15 @@ class Found:
     @cached_property
     def count(self) -> int:
         """How many there are in all builds."""
-        return sum(len(servers.all) for servers in self.by_build.values())
+        return sum(len(servers) for servers in self.by_build.values())
 
 
 def find_servers(nodes: Sequence[Node], units: UnitTables, compute: int) -> Found:
     """Find the servers that may be used; ``compute``: bytes of a device's compute buffer."""
-    builds: dict[str, list[Server]] = {node.build: [] for node in nodes}
+    builds: dict[str, list[Offer]] = {node.build: [] for node in nodes}
     own: dict[str, list[Server]] = {}
     left_out: list[LeftOut] = []
+    least = units.least
     for node in nodes:
         trust = trusted(node)
         for device in node.devices:
@@ -113,22 +129,18 @@ def find_servers(nodes: Sequence[Node], units: UnitTables, compute: int) -> Foun
                 why = server_obstacle(node, device, builds.keys())
                 left_out.append(LeftOut(node.name, device.name, device.endpoint, str(why)))
                 continue
-            server = _server(node, device, units, compute)
-            if server.layers or server.units:
-                builds[device.build].append(server)
-                if device.build == node.build and not device.of_ram:
-                    own.setdefault(node.name, []).append(server)
+            cap = device_cap(node, device, compute)
+            if cap >= least:
+                offer = (-cap, node.name, device.endpoint, device)
+                builds[device.build].append(offer)
+                if not device.of_ram and device.build == node.build:
+                    own.setdefault(node.name, []).append(server_of(offer, units))
     for mine in own.values():
-        mine.sort()
-        del mine[MOST_SERVERS:]
-    by_build = {build: Servers(servers) for build, servers in builds.items()}
+        if len(mine) > 1:
+            mine.sort()
+            del mine[MOST_SERVERS:]
+    by_build = {build: Servers(offers, units) for build, offers in builds.items()}
     return Found(by_build, own, tuple(sorted(left_out)))
-
-
-def _server(node: Node, device: Device, units: UnitTables, compute: int) -> Server:
-    cap = device_cap(node, device, compute)
-    layers, last = units.layers_anywhere(cap), units.units_last(cap)
-    return Server(-cap, node.name, device.endpoint, device, layers, last, layers - last if last else math.inf)
 
 
 def check_endpoints(nodes: Sequence[Node]) -> None:

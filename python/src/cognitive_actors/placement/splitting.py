@@ -46,51 +46,59 @@ def fit(own: Sequence[Server], others: Row, room: int, units: UnitTables) -> Fit
     """
     count, here = units.units, len(own)
     cpu = units.layers_first(room)
-    layers, loss = 0, math.inf
-    for server in own:
-        layers += server.layers
-        if server.loss < loss:
-            loss = server.loss
+    layers, loss = _sums(own)
     if cpu >= 0:
         wanted = count - cpu - layers
         if loss + wanted <= 0:
-            return _share(own, 0, cpu, count)
+            return _share(own, layers, 0, cpu, count)
         if units.everything <= room:
             return Fit(0, 0, None, count, 0, 0)
         # The last is one here, or one elsewhere.
         n = min(bisect_left(others.layers, wanted + loss), bisect_left(others.units, wanted))
         if n < len(others.layers) and n + here <= MOST_SERVERS:
-            return _share(own, n, cpu, count, others.layers[n])
+            return _share(own, layers, n, cpu, count, others.layers[n])
     return _crowded(own, others, cpu, room, units)
 
 
-def _crowded(own: Sequence[Server], others: Row, cpu: int, room: int, units: UnitTables) -> Fit:
-    """As :func:`fit`, where all own servers and as many others as there is room for beside them do not do.
+def _sums(servers: Sequence[Server]) -> tuple[int, float]:
+    """What they hold if none of them is the last, and the least that one loses by being it."""
+    layers, loss = 0, math.inf
+    for server in servers:
+        layers += server.layers
+        if server.loss < loss:
+            loss = server.loss
+    return layers, loss
 
-    Each one more elsewhere takes the place of one here.
-    """
-    most, mine, held = len(others.servers), Row(own), -math.inf
+
+def _crowded(own: Sequence[Server], others: Row, cpu: int, room: int, units: UnitTables) -> Fit:
+    """As :func:`fit`, where all own servers and as many others as there is room for beside them do not do."""
+    most, count, best = len(others.servers), units.units, -math.inf
     for n in range(min(most, MOST_SERVERS - len(own)), most + 1):
-        here = min(len(own), MOST_SERVERS - n)
-        held = max(held, mine.layers[here] + others.layers[n] - min(mine.loss[here], others.loss[n]))
-        if cpu >= 0 and held + cpu >= units.units:
-            return _share(own[:here], n, cpu, units.units, others.layers[n])
+        # Each one more elsewhere takes the place of one here.
+        mine = own[: MOST_SERVERS - n]
+        layers, loss = _sums(mine)
+        held = layers + others.layers[n] - min(loss, others.loss[n])
+        if cpu >= 0 and held + cpu >= count:
+            return _share(mine, layers, n, cpu, count, others.layers[n])
+        best = max(best, held)
     # What is missing is room for the CPU to keep what servers do not hold: all, where none of them can be the last.
-    needed = units.everything if held < 1 else units.first[max(0, units.units - int(held))]
+    needed = units.everything if best < 1 else units.first[max(0, count - int(best))]
     return Fit(0, 0, None, 0, 0, needed - room)
 
 
-def _share(own: Sequence[Server], servers: int, cpu: int, count: int, elsewhere: int = 0) -> Fit:
-    """Share ``count`` units out: to the node's own servers, its CPU, which keeps ``cpu`` layers, and elsewhere."""
-    layers = sum(server.layers for server in own)
+def _share(own: Sequence[Server], layers: int, servers: int, cpu: int, count: int, elsewhere: int = 0) -> Fit:
+    """Share ``count`` units out: to the node's own servers, its CPU, which can keep ``cpu`` layers, and elsewhere.
+
+    layers, elsewhere: what its own servers, and so many servers elsewhere, hold if none of them is the last.
+    """
+    near, place = min(count - 1, layers), None
     for last, server in enumerate(own):
         if layers - server.loss + cpu + elsewhere >= count:
-            near = min(count, int(layers - server.loss))
-            kept = min(count - near, cpu)
-            return Fit(len(own), servers, last, kept, count - near - kept, 0)
-    near = min(count - 1, layers)
-    kept = min(count - 1 - near, cpu)
-    return Fit(len(own), servers, None, kept, count - near - kept, 0)
+            near, place = min(count, layers - int(server.loss)), last
+            break
+    # The output unit is on a device: it is not the CPU's.
+    kept = min(cpu, count - near if place is not None else count - 1 - near)
+    return Fit(len(own), servers, place, kept, count - near - kept, 0)
 
 
 def wants_more_servers(own: Sequence[Server], others: Row, elsewhere: int, room: int, units: UnitTables) -> bool:
@@ -98,8 +106,9 @@ def wants_more_servers(own: Sequence[Server], others: Row, elsewhere: int, room:
 
     elsewhere: layers that all servers elsewhere hold; the others are as in :func:`fit`.
     """
-    mine, cpu = Row(own), units.layers_first(room)
-    return cpu >= 0 and mine.layers[-1] + elsewhere - min(mine.loss[-1], others.loss[-1]) + cpu >= units.units
+    cpu = units.layers_first(room)
+    layers, loss = _sums(own)
+    return cpu >= 0 and layers + elsewhere - min(loss, others.loss[-1]) + cpu >= units.units
 
 
 def split(own: Sequence[Server], others: Row, cap: int, found: Fit, units: UnitTables) -> Split:
