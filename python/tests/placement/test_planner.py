@@ -196,11 +196,11 @@ def test_many_devices_here_give_way_to_a_server_elsewhere() -> None:
 
 def test_what_is_refused() -> None:
     nodes, model = three(), seventy(4.5)
-    wrong: dict[str, Any]
-    for wrong, said in [
+    refused: list[tuple[dict[str, Any], str]] = [
         ({"context": 8193}, "write 1 to 8192"), ({"context": 0}, "write 1 to 8192"),
         ({"policy": "best"}, "write one of exact, total-memory"), ({"compute": -1}, "write 0 or more"),
-    ]:  # fmt: skip
+    ]  # fmt: skip
+    for wrong, said in refused:
         with pytest.raises(ValueError, match=said):
             planned(nodes, model, **wrong)
     with pytest.raises(ValueError, match=f"more than one node is called '{HEAD}'"):

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .arguments import server_arguments
-from .capacity import ram_cap, tables
+from .capacity import tables
 from .facts import Node
 from .model_sizes import ModelSizes
 from .plans import DoesNotFit, Plan
 from .policies import POLICIES, billions
 from .ranking import Ranker, order
 from .servers import check_endpoints, find_servers
-from .splitting import split
 
 __all__ = ["plan"]
 
@@ -47,13 +46,11 @@ def plan(
     units = tables(model, context, compute)
     servers = find_servers(nodes, units, compute)
     ranker = Ranker(file, units, servers, billions(model.name) if policy == "total-memory" else None)
-    places = [(*ranker.rank(node), node) for node in nodes]
-    places.sort(key=lambda place: order(place[0]))
-    ranking = tuple(place[0] for place in places)
-    _, found, best = places[0] if places else (None, None, None)
-    if best is None or found is None or not ranking[0].feasible:
+    ranking = tuple(sorted(map(ranker.rank, nodes), key=order))
+    if not ranking or not ranking[0].feasible:
         raise DoesNotFit(model.name, context, ranking, servers.left_out)
-    chosen = split(*ranker.around(best), ram_cap(best), found, units)
+    best = next(node for node in nodes if node.name == ranking[0].node)
+    chosen = ranker.split(best)
     arguments = server_arguments(file, best.address, port, context, chosen)
     return Plan(model.name, context, policy, best.name, chosen, arguments, ranking, servers.left_out)
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .capacity import MIB, UnitTables, more_ram, ram_cap
 from .eligibility import node_obstacles
 from .facts import Node
-from .plans import Ranked
+from .plans import Ranked, Split
 from .policies import exact, total_memory
 from .servers import MOST_SERVERS, Found, Row, Server
-from .splitting import Fit, fit, wants_more_servers
+from .splitting import Fit, fit, split, wants_more_servers
 
 __all__ = ["Ranker", "order"]
-
 
 BY_SCORE = "by its score the model is too large for it"
 NO_ROOM = "it has no room for what servers do not hold"
@@ -34,26 +34,32 @@ class Ranker:
     servers: Found
     billion: float | None
 
-    def rank(self, node: Node) -> tuple[Ranked, Fit | None]:
-        """The node's place, and how it holds the model; None where its memory was not even looked at."""
+    def rank(self, node: Node) -> Ranked:
+        """The node's place."""
         parts = None if self.billion is None else total_memory(node, self.billion)
         obstacles = node_obstacles(node, self.file)
         if obstacles:
-            return Ranked(node.name, False, parts, obstacles), None
-        room = ram_cap(node) - self.units.host
+            return Ranked(node.name, False, parts, obstacles)
+        units, room = self.units, ram_cap(node) - self.units.host
         own, others = self.around(node)
-        found = fit(own, others, room, self.units)
+        found = fit(own, others, room, units)
         by_score = 0 if parts is None else _short_by_score(sum(parts))
         if found.shortfall or by_score:
-            more = max(by_score, more_ram(node, room + self.units.host + found.shortfall) if found.shortfall else 0)
+            more = max(by_score, more_ram(node, room + units.host + found.shortfall) if found.shortfall else 0)
             notes = self._why_not(node, (own, others), room, found.shortfall, by_score)
-            return Ranked(node.name, False, parts, notes, max(found.shortfall, by_score), more), found
-        points = exact(node, room, found, self.units, self.file) if parts is None else parts
-        return Ranked(node.name, True, points, (self._how(found),)), found
+            return Ranked(node.name, False, parts, notes, max(found.shortfall, by_score), more)
+        points = exact(node, room, found, units, self.file) if parts is None else parts
+        return Ranked(node.name, True, points, (self._how(found),))
 
-    def around(self, node: Node) -> tuple[list[Server], Row]:
+    def split(self, node: Node) -> Split:
+        """The split of a node that can hold the model."""
+        own, others = self.around(node)
+        cap = ram_cap(node)
+        return split(own, others, cap, fit(own, others, cap - self.units.host, self.units), self.units)
+
+    def around(self, node: Node) -> tuple[Sequence[Server], Row]:
         """The node's own servers, and those elsewhere."""
-        return self.servers.own.get(node.name, []), self.servers.by_build[node.build].elsewhere(node.name)
+        return self.servers.own.get(node.name, ()), self.servers.by_build[node.build].elsewhere(node.name)
 
     def _how(self, found: Fit) -> str:
         count = self.units.units
@@ -62,7 +68,7 @@ class Ranker:
         return f"{count - found.away} of {count} units stay on it, servers elsewhere: {found.servers}"
 
     def _why_not(
-        self, node: Node, around: tuple[list[Server], Row], room: int, shortfall: int, by_score: int
+        self, node: Node, around: tuple[Sequence[Server], Row], room: int, shortfall: int, by_score: int
     ) -> tuple[str, ...]:
         notes = [BY_SCORE] if by_score else []
         if shortfall:
@@ -70,7 +76,7 @@ class Ranker:
             notes.append(NO_ROOM)
             if wants_more_servers(*around, servers.layers_elsewhere(node.name), room, self.units):
                 notes.append(MORE_SERVERS)
-            strange = self.servers.count - len(servers)
+            strange = self.servers.count - servers.count
             if strange:
                 notes.append(f"servers of another build than its own, {node.build}: {strange}")
         return tuple(notes)

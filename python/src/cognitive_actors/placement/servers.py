@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -60,16 +59,16 @@ Offer = tuple[int, str, str, Device]
 
 
 class Servers:
-    """The servers of one build that hold anything of a model: ``first`` is the first :data:`MOST_SERVERS` of them."""
+    """The servers of one build that hold anything of a model.
+
+    count: how many they are; first: the first :data:`MOST_SERVERS` of them.
+    """
 
     def __init__(self, offers: list[Offer], units: UnitTables) -> None:
         offers.sort()
-        self._offers, self._units = offers, units
+        self._offers, self._units, self.count = offers, units, len(offers)
         self.first = Row([server_of(offer, units) for offer in offers[:MOST_SERVERS]])
         self._firsts = {server.node for server in self.first.servers}
-
-    def __len__(self) -> int:
-        return len(self._offers)
 
     def elsewhere(self, node: str) -> Row:
         """The first servers that are not the node's."""
@@ -82,14 +81,14 @@ class Servers:
     def layers_elsewhere(self, node: str) -> int:
         """What all servers hold that are not the node's, however many they are."""
         layers, total = self._layers
-        return total - layers[node]
+        return total - layers.get(node, 0)
 
     @cached_property
-    def _layers(self) -> tuple[Counter[str], int]:
-        layers: Counter[str] = Counter()
+    def _layers(self) -> tuple[dict[str, int], int]:
+        layers: dict[str, int] = {}
         for less_cap, node, _, _ in self._offers:
-            layers[node] += self._units.layers_anywhere(-less_cap)
-        return layers, layers.total()
+            layers[node] = layers.get(node, 0) + self._units.layers_anywhere(-less_cap)
+        return layers, sum(layers.values())
 
 
 def server_of(offer: Offer, units: UnitTables) -> Server:
@@ -113,7 +112,7 @@ class Found:
     @cached_property
     def count(self) -> int:
         """How many there are in all builds."""
-        return sum(len(servers) for servers in self.by_build.values())
+        return sum(servers.count for servers in self.by_build.values())
 
 
 def find_servers(nodes: Sequence[Node], units: UnitTables, compute: int) -> Found:

@@ -57,11 +57,14 @@ def fit(own: Sequence[Server], others: Row, room: int, units: UnitTables) -> Fit
         n = min(bisect_left(others.layers, wanted + loss), bisect_left(others.units, wanted))
         if n < len(others.layers) and n + here <= MOST_SERVERS:
             return _share(own, layers, n, cpu, count, others.layers[n])
-    return _crowded(own, others, cpu, room, units)
+    # The most that there is room for beside all own ones.
+    n = min(len(others.servers), MOST_SERVERS - here)
+    held = layers + others.layers[n] - min(loss, others.loss[n])
+    return _crowded(own, others, n + 1, held, cpu, room, units)
 
 
 def _sums(servers: Sequence[Server]) -> tuple[int, float]:
-    """What they hold if none of them is the last, and the least that one loses by being it."""
+    """What they hold if none of them is the last, and the least that one loses by being it, inf if none can."""
     layers, loss = 0, math.inf
     for server in servers:
         layers += server.layers
@@ -70,19 +73,21 @@ def _sums(servers: Sequence[Server]) -> tuple[int, float]:
     return layers, loss
 
 
-def _crowded(own: Sequence[Server], others: Row, cpu: int, room: int, units: UnitTables) -> Fit:
-    """As :func:`fit`, where all own servers and as many others as there is room for beside them do not do."""
-    most, count, best = len(others.servers), units.units, -math.inf
-    for n in range(min(most, MOST_SERVERS - len(own)), most + 1):
+def _crowded(
+    own: Sequence[Server], others: Row, begin: int, best: float, cpu: int, room: int, units: UnitTables
+) -> Fit:
+    """As :func:`fit`, where ``best`` units are all that fewer servers elsewhere than ``begin`` can hold."""
+    for n in range(begin, len(others.servers) + 1):
         # Each one more elsewhere takes the place of one here.
         mine = own[: MOST_SERVERS - n]
         layers, loss = _sums(mine)
         held = layers + others.layers[n] - min(loss, others.loss[n])
-        if cpu >= 0 and held + cpu >= count:
-            return _share(mine, layers, n, cpu, count, others.layers[n])
-        best = max(best, held)
+        if cpu >= 0 and held + cpu >= units.units:
+            return _share(mine, layers, n, cpu, units.units, others.layers[n])
+        if held > best:
+            best = held
     # What is missing is room for the CPU to keep what servers do not hold: all, where none of them can be the last.
-    needed = units.everything if best < 1 else units.first[max(0, count - int(best))]
+    needed = units.everything if best < 1 else units.first[max(0, units.units - int(best))]
     return Fit(0, 0, None, 0, 0, needed - room)
 
 
