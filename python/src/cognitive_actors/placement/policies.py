@@ -27,11 +27,10 @@ def exact(node: Node, room: int, found: Fit, units: UnitTables, file: str) -> Ex
     room: bytes of its RAM that layers may use; found: how it holds the model. Headroom is what is left of the RAM that
     its coordinator may use, a share of that: a choice.
     """
-    left = room - (units.first[found.kept] if found.kept < units.units else units.everything)
     return ExactParts(
         400 * (units.units - found.away) / units.units,
         300.0 if file in node.files else 0.0,
-        200 * left / (room + units.host),
+        200 * (room - found.needed) / (room + units.host),
         -300.0 * node.busy,
         -200.0 * node.recent_failures,
     )

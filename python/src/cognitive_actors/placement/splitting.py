@@ -27,8 +27,8 @@ class Fit(NamedTuple):
     """What a node can do as coordinator.
 
     here, servers: how many of its own servers and of those elsewhere it uses; last: the position of the last device
-    among its own, None for one elsewhere; kept: units on its CPU; away: units that are elsewhere; shortfall: bytes of
-    its RAM that are missing, zero where the model fits.
+    among its own, None for one elsewhere; kept: units on its CPU; away: units that are elsewhere; needed: bytes of
+    its RAM that layers take, or would have to have where the model does not fit.
     """
 
     here: int
@@ -36,13 +36,14 @@ class Fit(NamedTuple):
     last: int | None
     kept: int
     away: int
-    shortfall: int
+    needed: int
 
 
 def fit(own: Sequence[Server], others: Row, room: int, units: UnitTables) -> Fit:
     """How a node would hold the model, with the fewest servers elsewhere.
 
-    own: its servers, in their order; others: those elsewhere; room: bytes of its RAM that layers may use.
+    own: its servers, in their order; others: those elsewhere; room: bytes of its RAM that layers may use. Of that it
+    only matters how many of the first layers it holds, and whether it holds everything.
     """
     count, here = units.units, len(own)
     cpu = units.layers_first(room)
@@ -50,17 +51,14 @@ def fit(own: Sequence[Server], others: Row, room: int, units: UnitTables) -> Fit
     if cpu >= 0:
         wanted = count - cpu - layers
         if loss + wanted <= 0:
-            return _share(own, layers, 0, cpu, count)
+            return _share(own, layers, 0, cpu, units)
         if units.everything <= room:
-            return Fit(0, 0, None, count, 0, 0)
+            return Fit(0, 0, None, count, 0, units.everything)
         # The last is one here, or one elsewhere.
         n = min(bisect_left(others.layers, wanted + loss), bisect_left(others.units, wanted))
         if n < len(others.layers) and n + here <= MOST_SERVERS:
-            return _share(own, layers, n, cpu, count, others.layers[n])
-    # The most that there is room for beside all own ones.
-    n = min(len(others.servers), MOST_SERVERS - here)
-    held = layers + others.layers[n] - min(loss, others.loss[n])
-    return _crowded(own, others, n + 1, held, cpu, room, units)
+            return _share(own, layers, n, cpu, units, others.layers[n])
+    return _crowded(own, others, cpu, units)
 
 
 def _sums(servers: Sequence[Server]) -> tuple[int, float]:
@@ -73,37 +71,36 @@ def _sums(servers: Sequence[Server]) -> tuple[int, float]:
     return layers, loss
 
 
-def _crowded(
-    own: Sequence[Server], others: Row, begin: int, best: float, cpu: int, room: int, units: UnitTables
-) -> Fit:
-    """As :func:`fit`, where ``best`` units are all that fewer servers elsewhere than ``begin`` can hold."""
-    for n in range(begin, len(others.servers) + 1):
+def _crowded(own: Sequence[Server], others: Row, cpu: int, units: UnitTables) -> Fit:
+    """As :func:`fit`, where all own servers and as many others as there is room for beside them do not do."""
+    best, most = -math.inf, len(others.servers)
+    for n in range(min(most, MOST_SERVERS - len(own)), most + 1):
         # Each one more elsewhere takes the place of one here.
         mine = own[: MOST_SERVERS - n]
         layers, loss = _sums(mine)
         held = layers + others.layers[n] - min(loss, others.loss[n])
         if cpu >= 0 and held + cpu >= units.units:
-            return _share(mine, layers, n, cpu, units.units, others.layers[n])
-        if held > best:
-            best = held
-    # What is missing is room for the CPU to keep what servers do not hold: all, where none of them can be the last.
+            return _share(mine, layers, n, cpu, units, others.layers[n])
+        best = max(best, held)
+    # The CPU would have to keep what servers do not hold: all, where none of them can be the last.
     needed = units.everything if best < 1 else units.first[max(0, units.units - int(best))]
-    return Fit(0, 0, None, 0, 0, needed - room)
+    return Fit(0, 0, None, 0, 0, needed)
 
 
-def _share(own: Sequence[Server], layers: int, servers: int, cpu: int, count: int, elsewhere: int = 0) -> Fit:
-    """Share ``count`` units out: to the node's own servers, its CPU, which can keep ``cpu`` layers, and elsewhere.
+def _share(own: Sequence[Server], layers: int, servers: int, cpu: int, units: UnitTables, elsewhere: int = 0) -> Fit:
+    """Share the units out: to the node's own servers, its CPU, which can keep ``cpu`` layers, and elsewhere.
 
     layers, elsewhere: what its own servers, and so many servers elsewhere, hold if none of them is the last.
     """
-    near, place = min(count - 1, layers), None
+    count = units.units
+    # The output unit is on a device: if not on one here, it is not the CPU's either.
+    near, left, place = min(count - 1, layers), count - 1, None
     for last, server in enumerate(own):
         if layers - server.loss + cpu + elsewhere >= count:
-            near, place = min(count, layers - int(server.loss)), last
+            near, left, place = min(count, layers - int(server.loss)), count, last
             break
-    # The output unit is on a device: it is not the CPU's.
-    kept = min(cpu, count - near if place is not None else count - 1 - near)
-    return Fit(len(own), servers, place, kept, count - near - kept, 0)
+    kept = min(cpu, left - near)
+    return Fit(len(own), servers, place, kept, count - near - kept, units.first[kept])
 
 
 def wants_more_servers(own: Sequence[Server], others: Row, elsewhere: int, room: int, units: UnitTables) -> bool:
