@@ -1,13 +1,12 @@
 """How long a plan takes: ``python -m benchmarks.placement``.
 
 Plans a model of 70 billion parameters on a thousand nodes, in the cases that differ in what there is to do, and prints
-the median and the slowest of the runs. Exit code 1 if a median is longer than promised.
+the median, the fastest and the slowest of the runs. A promise that is missed is shown, not failed.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from contextlib import suppress
 from statistics import median
@@ -59,21 +58,19 @@ def measure(nodes: list[Node], sizes: ModelSizes, runs: int) -> list[float]:
     return times
 
 
-def main() -> int:
-    """Measure, print, and return the exit code."""
+def main() -> None:
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nodes", type=int, default=1000)
     parser.add_argument("--runs", type=int, default=50)
     arguments = parser.parse_args()
-    slow = False
+    print(f"milliseconds for a plan on {arguments.nodes} nodes; promised: {1e3 * PROMISED:.0f} for 1000")
     for name, (ram, vram, sizes) in CASES.items():
         nodes = [node(i, ram, vram) for i in range(arguments.nodes)]
-        times = measure(nodes, model(sizes), arguments.runs)
-        slow |= median(times) > PROMISED
-        print(f"{name}: {1e3 * median(times):.1f} ms, at most {1e3 * max(times):.1f} ms, {arguments.nodes} nodes")
-    print(f"promised: {1e3 * PROMISED:.0f} ms for the median")
-    return int(slow and arguments.nodes <= 1000)
+        times = [1e3 * x for x in measure(nodes, model(sizes), arguments.runs)]
+        missed = ", missed" if arguments.nodes <= 1000 and median(times) > 1e3 * PROMISED else ""
+        print(f"{name}: {median(times):.1f}, {min(times):.1f} to {max(times):.1f}{missed}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
