@@ -191,6 +191,14 @@ def test_many_devices_here_give_way_to_a_server_elsewhere() -> None:
     assert len(made.split.shares) == 16 and units(made)["b"] > 0
 
 
+def test_an_output_unit_that_fits_nowhere_here() -> None:
+    """All layers stay, on a device that is too small for the output unit and on the CPU, and that unit alone goes."""
+    model = ModelSizes("m:1b", "llama", (300 * MIB,) * 10, 3000 * MIB, 0, 8, 128, 128, 8192)
+    made = planned([node("a", 5400, 1500, server=False), node("b", 4000, files=frozenset())], model)
+    assert made.coordinator == "a" and units(made) == {"a": 10, "b": 1}
+    assert [share.units for share in made.split.shares] == [2, 1] and made.split.shares[-1].node == "b"
+
+
 # What is asked for wrongly.
 
 
