@@ -4,7 +4,7 @@
 # make faults         the scenarios of tests/scenarios/faults, half an hour
 # make snapshots      tests/nodes anew, after a change of modules/ or hosts/
 # make fuzz           coverage-guided search for input that breaks the readers, 45 s for each kind of file
-# make bench          the engine beside pymdp, the pipeline beside the core alone
+# make bench          the engine beside pymdp, the pipeline beside the core alone, plans for a thousand nodes
 # make bench-cluster  services.ray beside a bare `ray start`, in containers
 # make bench-recovery how long both take to recover from the same faults
 # make bench-services the services beside an empty application; durable tasks under fire
@@ -67,6 +67,7 @@ fuzz: $(VENV)/.tested
 bench: $(VENV)/.benched
 	cd python && ../$(BIN)/python -m benchmarks.planning --output ../$(OUT)/benchmarks
 	$(BIN)/cognitive bench --out $(OUT)/benchmarks
+	cd python && ../$(BIN)/python -m benchmarks.placement
 
 bench-cluster: $(VENV)/.tested
 	$(BIN)/python tests/benchmarks/nodes.py --output $(OUT)/benchmarks
