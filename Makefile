@@ -4,7 +4,7 @@
 # make faults         the scenarios of tests/scenarios/faults, half an hour
 # make snapshots      tests/nodes anew, after a change of modules/ or hosts/
 # make fuzz           coverage-guided search for input that breaks the readers, 45 s for each kind of file
-# make bench          the engine beside pymdp, the pipeline beside the core alone
+# make bench          the engine beside pymdp, the pipeline beside the core alone, plans for a thousand nodes
 # make bench-cluster  services.ray beside a bare `ray start`, in containers
 # make bench-recovery how long both take to recover from the same faults
 # make bench-services the services beside an empty application; durable tasks under fire
@@ -61,12 +61,13 @@ snapshots:
 
 fuzz: $(VENV)/.tested
 	$(PIP) atheris
-	for kind in jsonl csv parquet yaml npz checkpoint text; do \
+	for kind in jsonl csv parquet yaml npz checkpoint gguf text; do \
 	    $(BIN)/python python/fuzz/files.py $$kind -max_total_time=45 -rss_limit_mb=3000 || exit 1; done
 
 bench: $(VENV)/.benched
 	cd python && ../$(BIN)/python -m benchmarks.planning --output ../$(OUT)/benchmarks
 	$(BIN)/cognitive bench --out $(OUT)/benchmarks
+	cd python && ../$(BIN)/python -m benchmarks.placement
 
 bench-cluster: $(VENV)/.tested
 	$(BIN)/python tests/benchmarks/nodes.py --output $(OUT)/benchmarks

@@ -15,11 +15,14 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["cognitive_actors.files", "yaml", "zipfile", "csv", "json", "numpy.lib"]):
+with atheris.instrument_imports(
+    include=["cognitive_actors.files", "cognitive_actors.placement", "yaml", "zipfile", "csv", "json", "numpy.lib"]
+):
     from cognitive_actors.core.validation import ModelError
     from cognitive_actors.files import CheckpointError, InputError, load_arrays, load_model
     from cognitive_actors.files.plain_text import from_text
     from cognitive_actors.files.stimuli import count_stimuli, read_stimuli
+    from cognitive_actors.placement import ModelUnfit, read_sizes
 
 _EXAMPLES = Path(__file__).parents[1] / "examples"
 _MODEL = load_model(_EXAMPLES / "umbrella.yaml")
@@ -39,6 +42,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "yaml": load_model,
     "npz": load_model,
     "checkpoint": load_arrays,
+    "gguf": read_sizes,
     "text": lambda path: from_text(path.read_text(encoding="utf-8", errors="replace")),
 }
 
@@ -55,7 +59,7 @@ def main() -> None:
         path.write_bytes(content)
         try:
             READERS[kind](path)
-        except (InputError, ModelError, CheckpointError) as error:
+        except (InputError, ModelError, CheckpointError, ModelUnfit) as error:
             if kind != "text" and str(path) not in str(error):
                 raise
 
