@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -80,7 +81,9 @@ def end(process: subprocess.Popen[str]) -> None:
     """What systemd does with what is left in the unit's control group."""
     left = [] if process.poll() is not None else [psutil.Process(process.pid)]
     for started in [*left, *(p for parent in left for p in parent.children(recursive=True))]:
-        started.kill()
+        # Some end with their parent.
+        with suppress(psutil.NoSuchProcess):
+            started.kill()
     process.communicate()
 
 
