@@ -39,6 +39,16 @@ class Notifications:
             if line in lines:
                 return
 
+    def wait_for_end(self, process: subprocess.Popen[str], seconds: float) -> int | None:
+        """Read until the process has ended, as systemd does: the socket holds ten messages, and who sends more waits.
+        Returns the exit code, None where it goes on."""
+        deadline = time.monotonic() + seconds
+        self._socket.settimeout(0.2)
+        while process.poll() is None and time.monotonic() < deadline:
+            with suppress(TimeoutError):
+                self.heard += self._socket.recv(4096).decode().splitlines()
+        return process.returncode
+
     def close(self) -> None:
         self._socket.close()
 
@@ -131,7 +141,7 @@ def test_a_vanished_raylet_is_noticed(notifications: Notifications, temporary: P
         notifications.wait_for("READY=1", 60)
         (raylet,) = (p for p in psutil.Process(process.pid).children(recursive=True) if p.name() == "raylet")
         raylet.terminate()  # on which `ray start --block` goes on as if nothing had happened
-        assert process.wait(30) == 69
+        assert notifications.wait_for_end(process, 60) == 69
         assert process.stderr is not None
         assert "no answer from" in process.stderr.read()
     finally:
