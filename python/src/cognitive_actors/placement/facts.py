@@ -46,7 +46,8 @@ class Node:
     paths that it reads over the network; alive: as the cluster sees it; age: seconds since the report, which is stale
     after :data:`~cognitive_actors.placement.eligibility.STALE_AFTER`; breaker_closed: it is not shut out for what it
     did before; free_slots: coordinators that it may still start; busy: share of its time that it works, 0 to 1;
-    recent_failures: coordinators that failed on it of late, as whoever reports counts them.
+    recent_failures: coordinators that failed on it of late, as whoever reports counts them; may_coordinate: whoever
+    asks lets it be the coordinator, whose devices serve others all the same.
     Raises ValueError for numbers outside these and for two devices of its RAM, which would be counted twice.
     """
 
@@ -64,6 +65,7 @@ class Node:
     free_slots: int = 1
     busy: float = 0.0
     recent_failures: int = 0
+    may_coordinate: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.available <= self.total:

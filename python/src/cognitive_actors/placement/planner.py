@@ -52,7 +52,7 @@ def plan(
     best = next(node for node in nodes if node.name == ranking[0].node)
     chosen = ranker.split(best)
     arguments = server_arguments(file, best.address, port, context, chosen)
-    return Plan(model.name, context, policy, best.name, chosen, arguments, ranking, servers.left_out)
+    return Plan(model.name, file, context, policy, best.name, chosen, arguments, ranking, servers.left_out)
 
 
 def _check(nodes: Sequence[Node], model: ModelSizes, context: int, policy: str, compute: int) -> None:

@@ -113,11 +113,13 @@ class Split:
 class Plan:
     """Where a model is to run.
 
-    model: its name; context: tokens; policy: which one chose; coordinator: a node's name; arguments: of llama-server,
-    without its own name; ranking: all nodes, best first; left_out: RPC servers that could not be used by anyone.
+    model: its name; file: its path; context: tokens; policy: which one chose; coordinator: a node's name; arguments: of
+    llama-server, without its own name; ranking: all nodes, best first; left_out: RPC servers that could not be used
+    by anyone.
     """
 
     model: str
+    file: str
     context: int
     policy: str
     coordinator: str
