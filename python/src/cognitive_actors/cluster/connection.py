@@ -7,7 +7,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -32,14 +32,15 @@ def ensure_ray_initialized(
     *,
     allow_embedded: bool = True,
     num_cpus: int | None = None,
+    resources: Mapping[str, float] | None = None,
     deadline: float = 60.0,
 ) -> ConnectionSettings:
     """Connect this process to Ray unless it is connected already, and say to what.
 
     Settings are resolved as :mod:`cognitive_actors.cluster.settings` describes. Safe to call from several threads
-    and any number of times. num_cpus: of an embedded Ray (all cores by default); deadline: seconds to keep trying to
-    reach a cluster. Raises ClusterError if no cluster is named or reachable, or if this process is connected to
-    another one or in another namespace; ValueError for an address or port that is none.
+    and any number of times. num_cpus, resources: of an embedded Ray, all cores and no resources of its own unless given;
+    deadline: seconds to keep trying to reach a cluster. Raises ClusterError if no cluster is named or reachable, or if
+    this process is connected to another one or in another namespace; ValueError for an address or port that is none.
     """
     global _connected_to
     with _lock:
@@ -52,7 +53,7 @@ def ensure_ray_initialized(
             )
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         if settings.address == EMBEDDED:
-            _embed(settings, num_cpus)
+            _embed(settings, num_cpus, resources)
         else:
             _connect(settings, deadline)
         _connected_to = settings.address
@@ -110,7 +111,7 @@ def _check_live(address: str | None, namespace: str | None) -> ConnectionSetting
     return ConnectionSettings(at, live, "the live connection")
 
 
-def _embed(settings: ConnectionSettings, num_cpus: int | None) -> None:
+def _embed(settings: ConnectionSettings, num_cpus: int | None, resources: Mapping[str, float] | None) -> None:
     _provide_token()
 
     def start() -> None:
@@ -118,6 +119,7 @@ def _embed(settings: ConnectionSettings, num_cpus: int | None) -> None:
             address=EMBEDDED,
             namespace=settings.namespace,
             num_cpus=num_cpus,
+            resources=dict(resources or {}),
             include_dashboard=False,
             object_store_memory=EMBEDDED_OBJECT_STORE,
             log_to_driver=False,

@@ -1,0 +1,126 @@
+"""Three nodes that run a tiny model together: raylets of their own, real RPC servers, and reports that a test chooses."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ray
+from llama_programs import RpcServer, free_port, llama_server, rpc_servers, running, waited
+from raylets import Raylet, raylets
+
+from cognitive_actors.llama.registry import node_registry
+from cognitive_actors.llama.reports import DeviceReport, ModelReport, NodeReport
+from cognitive_actors.placement import read_sizes
+from cognitive_actors.placement.capacity import COORDINATOR, GIB, HALF_GIB
+
+NAMES = ("north", "east", "south")
+MODEL = "tiny"
+BUILD = "of the tests"
+#: Tokens of the tiny model's cache, as it was trained for.
+CONTEXT = 512
+
+
+@dataclass
+class Machines:
+    """The nodes. endpoints: of their RPC servers; model: path of the file that all can read."""
+
+    raylets: dict[str, Raylet]
+    servers: dict[str, RpcServer]
+    model: Path
+    directory: Path
+    lost: set[str] = field(default_factory=set)
+
+    @property
+    def endpoints(self) -> dict[str, str]:
+        return {name: server.endpoint for name, server in self.servers.items()}
+
+    def name_of(self, endpoint: str) -> str:
+        """The node of an RPC server."""
+        return next(name for name, each in self.endpoints.items() if each == endpoint)
+
+    def kill_server(self, name: str) -> None:
+        self.servers[name].kill()
+
+    def restart_server(self, name: str) -> None:
+        """As its unit would. What it did before is forgotten."""
+        self.servers[name].kill()
+        self.servers[name].start()
+
+    @contextmanager
+    def hung_server(self, name: str) -> Iterator[None]:
+        """It takes connections and answers nothing, while this lasts."""
+        self.servers[name].hang()
+        yield
+
+    def report(
+        self,
+        coordinators: Collection[str] = ("north",),
+        rooms: Mapping[str, int] | None = None,
+        roomy: Collection[str] = (),
+        without: str | None = None,
+    ) -> None:
+        """All nodes report to a registry that has forgotten what it knew.
+
+        coordinators: that have the model's file, on which no layer fits unless they are roomy; rooms: units that the
+        RPC server of each node has room for, three on east and on south unless said.
+        """
+        if without is not None:
+            self.lost.add(without)
+        rooms = {"east": 3, "south": 3} if rooms is None else rooms
+        ray.kill(node_registry())
+        for name in NAMES:
+            if name not in self.lost:
+                ray.get(node_registry().report.remote(self._report(name, name in coordinators, rooms, name in roomy)))
+
+    def alone(self, messages: Sequence[Mapping[str, Any]], **parameters: Any) -> str:
+        """What a llama-server says that has nobody beside it."""
+        port = free_port()
+        log = self.directory / f"alone-{port}.log"
+        command = (llama_server(), "-m", str(self.model), "--host", "127.0.0.1", "--port", str(port), "-c", str(CONTEXT))
+        with running(log, *command, "-np", "1", "--offline", "-ngl", "0") as process:
+            waited(process, log, "server is listening")
+            body = json.dumps({"messages": messages, **parameters}).encode()
+            asked = urllib.request.Request(
+                f"http://127.0.0.1:{port}/v1/chat/completions", body, {"Content-Type": "application/json"}
+            )
+            with urllib.request.urlopen(asked, timeout=60) as answer:
+                return str(json.load(answer)["choices"][0]["message"]["content"])
+
+    def _report(self, name: str, coordinates: bool, rooms: Mapping[str, int], roomy: bool) -> NodeReport:
+        sizes = read_sizes(self.model)
+        unit = max(*sizes.blocks, sizes.output) + sizes.cache(CONTEXT)
+        models = (
+            ModelReport(MODEL, str(self.model), sizes=sizes),
+            ModelReport("other", str(self.model), sizes=sizes),
+            ModelReport("unfit", "/models/unfit.gguf", unfit="its architecture is not known"),
+        )
+        free = HALF_GIB + rooms.get(name, 0) * unit
+        # Not its RAM, so that what it has room for is not what the coordinator has.
+        device = DeviceReport("CPU", self.servers[name].endpoint, free, free, BUILD, gpu="a GPU, for the planner")
+        available = GIB + COORDINATOR + sizes.host + (8 * unit if roomy else 0)
+        return NodeReport(
+            name,
+            self.raylets[name].id,
+            "127.0.0.1",
+            BUILD if coordinates else "",
+            2 * GIB,
+            available,
+            devices=(device,),
+            models=models if coordinates else (),
+        )
+
+
+@contextmanager
+def machines(directory: Path, model: Path) -> Iterator[Machines]:
+    """The nodes north, east and south."""
+    with ExitStack() as ends:
+        servers = dict(zip(NAMES, ends.enter_context(rpc_servers(directory, len(NAMES))), strict=True))
+        offered = {name: (server.endpoint,) for name, server in servers.items()}
+        nodes = ends.enter_context(raylets(offered, directory))
+        yield Machines(nodes, servers, model, directory)
