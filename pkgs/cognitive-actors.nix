@@ -11,9 +11,10 @@
   matplotlib,
   typer,
   rich,
+  psutil,
+  nvidia-ml-py,
   pytestCheckHook,
   hypothesis,
-  psutil,
   redis,
   sqlalchemy,
   psycopg,
@@ -44,16 +45,17 @@ buildPythonPackage {
     matplotlib
     typer
     rich
+    psutil
   ];
   optional-dependencies = {
     serve = ray.optional-dependencies.serve ++ [ sqlalchemy ];
     dispatch = [ sqlalchemy ];
     postgres = [ psycopg ];
+    llama = [ nvidia-ml-py ];
   };
   nativeCheckInputs = [
     pytestCheckHook
     hypothesis
-    psutil
     redis
     sqlalchemy
     psycopg

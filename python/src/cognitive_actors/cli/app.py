@@ -17,7 +17,7 @@ from rich.console import Console
 
 from ..cluster import ClusterError
 from ..files.errors import CheckpointError
-from . import attempts, bench, bootstrap, interruption, report, run, serve, simulate, status
+from . import attempts, bench, bootstrap, interruption, nodes, register, report, run, serve, simulate, status
 
 BAD_INPUT, NO_CLUSTER = 2, attempts.NO_CLUSTER
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
@@ -36,6 +36,8 @@ app.command("bench")(bench.command)
 app.command("serve")(serve.command)
 app.command("bootstrap")(bootstrap.command)
 app.command("status")(status.command)
+app.command("register")(register.command)
+app.command("nodes")(nodes.command)
 
 
 def main() -> None:
