@@ -17,6 +17,7 @@
   redis,
   sqlalchemy,
   psycopg,
+  aiohttp,
   httpx,
   postgresql,
 }:
@@ -49,6 +50,7 @@ buildPythonPackage {
     serve = ray.optional-dependencies.serve ++ [ sqlalchemy ];
     dispatch = [ sqlalchemy ];
     postgres = [ psycopg ];
+    llama = [ aiohttp ];
   };
   nativeCheckInputs = [
     pytestCheckHook
@@ -57,6 +59,7 @@ buildPythonPackage {
     redis
     sqlalchemy
     psycopg
+    aiohttp
     httpx
     postgresql
   ]
