@@ -18,6 +18,7 @@
   redis,
   sqlalchemy,
   psycopg,
+  aiohttp,
   httpx,
   postgresql,
 }:
@@ -51,7 +52,10 @@ buildPythonPackage {
     serve = ray.optional-dependencies.serve ++ [ sqlalchemy ];
     dispatch = [ sqlalchemy ];
     postgres = [ psycopg ];
-    llama = [ nvidia-ml-py ];
+    llama = [
+      aiohttp
+      nvidia-ml-py
+    ];
   };
   nativeCheckInputs = [
     pytestCheckHook
@@ -59,6 +63,7 @@ buildPythonPackage {
     redis
     sqlalchemy
     psycopg
+    aiohttp
     httpx
     postgresql
   ]

@@ -44,6 +44,14 @@ def embedded_ray() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a tiny language model with weights of chance, always the same, that llama.cpp loads and runs."""
+    from tiny_gguf import tiny_tensors, write_gguf
+
+    return write_gguf(tmp_path_factory.mktemp("models") / "tiny.gguf", tiny_tensors())
+
+
+@pytest.fixture(scope="session")
 def postgres() -> Iterator[Any]:
     """A PostgreSQL server that tests share; each empties it."""
     from postgres_server import postgres_server

@@ -1,22 +1,13 @@
-"""The sizes are those that llama.cpp itself logs: a model whose layers differ, part of it on an RPC server.
-
-Needs llama-server and its RPC server, on PATH or where LLAMA_SERVER and GGML_RPC_SERVER say.
-"""
+"""The sizes are those that llama.cpp itself logs: a model whose layers differ, part of it on an RPC server."""
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import socket
-import subprocess
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from llama_programs import free_port, llama_server, rpc_server, running, waited
 from tiny_gguf import TOKENS, Kind, Tensors, layer, write_gguf
 
 from cognitive_actors.placement import read_sizes
@@ -26,43 +17,6 @@ from cognitive_actors.placement.gguf import ARCHITECTURES
 WIDTH, INNER, KV_WIDTH = 512, 1024, 256
 KINDS = (Kind.F16, Kind.Q8_0, Kind.Q4_K, Kind.F32)
 MIB = 1 << 20
-
-
-def program(variable: str, *names: str) -> str:
-    found = os.environ.get(variable) or next(filter(None, map(shutil.which, names)), None)
-    if not found:
-        pytest.skip(f"no {names[0]}: install llama.cpp with RPC, or name the program in {variable}")
-    return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-@contextmanager
-def running(log: Path, *command: str) -> Iterator[subprocess.Popen[bytes]]:
-    # To a file: a pipe that nobody reads stops llama-server once it is full.
-    with open(log, "wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
-def waited(process: subprocess.Popen[bytes], log: Path, said: str) -> str:
-    """The log, once it says something. A hasty look at the RPC server's port would take its only client's place."""
-    end = time.monotonic() + 30
-    while not re.search(said, text := log.read_text(errors="replace")):
-        assert process.poll() is None, text[-2000:]
-        assert time.monotonic() < end, text[-2000:]
-        time.sleep(0.1)
-    return text
-
 
 #: What a layer has beside those of Llama, in each architecture.
 MORE = {
@@ -88,8 +42,7 @@ def mixed(architecture: str) -> Tensors:
     ("architecture", "units"), [*(("llama", n) for n in range(1, 6)), *((name, 3) for name in ARCHITECTURES[1:])]
 )
 def test_buffers_are_what_llama_server_says(tmp_path: Path, architecture: str, units: int) -> None:
-    server = program("LLAMA_SERVER", "llama-server")
-    rpc = program("GGML_RPC_SERVER", "ggml-rpc-server", "llama-rpc-server", "rpc-server")
+    server, rpc = llama_server(), rpc_server()
     lengths = {"embedding_length": WIDTH, "feed_forward_length": INNER, "rope.dimension_count": WIDTH // 4}
     path = write_gguf(tmp_path / "mixed.gguf", mixed(architecture), lengths, architecture)
     sizes = read_sizes(path)
