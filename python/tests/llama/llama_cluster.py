@@ -1,4 +1,4 @@
-"""Three nodes that run a tiny model together: raylets of their own, real RPC servers, and reports that a test chooses."""
+"""Three nodes that run a tiny model together: raylets, real RPC servers, and reports that a test chooses."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import ray
 from llama_programs import RpcServer, free_port, llama_server, rpc_servers, running, waited
 from raylets import Raylet, raylets
@@ -73,7 +74,7 @@ class Machines:
         if without is not None:
             self.lost.add(without)
         rooms = {"east": 3, "south": 3} if rooms is None else rooms
-        ray.kill(node_registry())
+        ray.kill(node_registry(), no_restart=False)
         for name in NAMES:
             if name not in self.lost:
                 ray.get(node_registry().report.remote(self._report(name, name in coordinators, rooms, name in roomy)))
@@ -82,8 +83,9 @@ class Machines:
         """What a llama-server says that has nobody beside it."""
         port = free_port()
         log = self.directory / f"alone-{port}.log"
-        command = (llama_server(), "-m", str(self.model), "--host", "127.0.0.1", "--port", str(port), "-c", str(CONTEXT))
-        with running(log, *command, "-np", "1", "--offline", "-ngl", "0") as process:
+        command = (llama_server(), "-m", str(self.model), "--host", "127.0.0.1", "--port", str(port))
+        options = ("-c", str(CONTEXT), "-np", "1", "--offline", "-ngl", "0")
+        with running(log, *command, *options) as process:
             waited(process, log, "server is listening")
             body = json.dumps({"messages": messages, **parameters}).encode()
             asked = urllib.request.Request(
@@ -119,7 +121,9 @@ class Machines:
 @contextmanager
 def machines(directory: Path, model: Path) -> Iterator[Machines]:
     """The nodes north, east and south."""
-    with ExitStack() as ends:
+    with ExitStack() as ends, pytest.MonkeyPatch.context() as patch:
+        # The nodes' processes look there.
+        patch.setenv("LLAMA_SERVER", llama_server())
         servers = dict(zip(NAMES, ends.enter_context(rpc_servers(directory, len(NAMES))), strict=True))
         offered = {name: (server.endpoint,) for name, server in servers.items()}
         nodes = ends.enter_context(raylets(offered, directory))

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +48,8 @@ def _start(name: str, endpoints: Sequence[str], log: Path) -> subprocess.Popen[b
         "labels": f"machine={name}",
         "resources": json.dumps(resources),
     }
-    command = [RAY, "start", "--block", "--disable-usage-stats", *(f"--{key}={value}" for key, value in options.items())]
+    command = [str(RAY), "start", "--block", "--disable-usage-stats"]
+    command += [f"--{key}={value}" for key, value in options.items()]
     with open(log, "wb") as output:
         return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
 
@@ -59,7 +60,7 @@ def _joined(name: str) -> str | None:
 
 
 @contextmanager
-def raylets(offered: dict[str, Sequence[str]], directory: Path) -> Iterator[dict[str, Raylet]]:
+def raylets(offered: Mapping[str, Sequence[str]], directory: Path) -> Iterator[dict[str, Raylet]]:
     """Nodes by name, each with a slot for a coordinator and the RPC servers of some endpoints."""
     started: dict[str, subprocess.Popen[bytes]] = {}
     found: dict[str, Raylet] = {}

@@ -38,7 +38,7 @@ def ensure_ray_initialized(
     """Connect this process to Ray unless it is connected already, and say to what.
 
     Settings are resolved as :mod:`cognitive_actors.cluster.settings` describes. Safe to call from several threads
-    and any number of times. num_cpus, resources: of an embedded Ray, all cores and no resources of its own unless given;
+    and any number of times. num_cpus, resources: of an embedded Ray, all cores and nothing of its own unless given;
     deadline: seconds to keep trying to reach a cluster. Raises ClusterError if no cluster is named or reachable, or if
     this process is connected to another one or in another namespace; ValueError for an address or port that is none.
     """

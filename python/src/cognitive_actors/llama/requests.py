@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable
 from typing import Any, TypeVar
 
 import ray
@@ -51,7 +51,7 @@ class Requests:
                 raise
         raise AssertionError("the last try raises")
 
-    async def stream(self, model: str, body: dict[str, Any], seconds: float) -> AsyncIterator[bytes | Done]:
+    async def stream(self, model: str, body: dict[str, Any], seconds: float) -> AsyncGenerator[bytes | Done, None]:
         """An answer as it is made: the JSON of each chunk, and at the end one Done. Without it, it is not whole.
 
         Raises as ``chat`` does; CoordinatorFailed also in mid-stream. Closing it cancels the request.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import ray
@@ -116,7 +117,7 @@ class RayHybridRouter:
 
     def stream(
         self, model: str, messages: Messages, *, seconds: float = SECONDS, **parameters: Any
-    ) -> Iterator[bytes | Done]:
+    ) -> Generator[bytes | Done, None, None]:
         """An answer as it is made: the JSON of each ``chat.completion.chunk``, and at its end one Done.
 
         Raises as ``chat`` does, and CoordinatorFailed where the stream breaks off. Closing it cancels the request.
@@ -131,10 +132,11 @@ class RayHybridRouter:
 
     async def astream(
         self, model: str, messages: Messages, *, seconds: float = SECONDS, **parameters: Any
-    ) -> AsyncIterator[bytes | Done]:
+    ) -> AsyncGenerator[bytes | Done, None]:
         """As ``stream``, in an event loop."""
-        async for event in self._requests.stream(model, _body(messages, parameters), seconds):
-            yield event
+        async with aclosing(self._requests.stream(model, _body(messages, parameters), seconds)) as events:
+            async for event in events:
+                yield event
 
     def release(self, model: str) -> bool:
         """End the pool of a model. Returns whether there was one."""

@@ -1,4 +1,4 @@
-"""Which pools there are: made when their model is asked for, watched, and planned anew on the survivors when they fail."""
+"""Which pools there are: made when their model is asked for, watched, planned anew on the survivors when they fail."""
 
 from __future__ import annotations
 

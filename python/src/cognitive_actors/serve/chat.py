@@ -1,12 +1,11 @@
 """``/v1``: language models by OpenAI's chat completions, each on a coordinator that the router puts where it fits."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Any
 
-import ray
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
@@ -117,7 +116,9 @@ class Chat:
 
     async def _whole(self, conversation: ChatRequest) -> dict[str, Any]:
         said = conversation.parameters()
-        answer = await self.router.achat(conversation.model, said.pop("messages"), seconds=self.arguments.seconds, **said)
+        answer = await self.router.achat(
+            conversation.model, said.pop("messages"), seconds=self.arguments.seconds, **said
+        )
         return answer | {"model": conversation.model}
 
     async def _streamed(self, conversation: ChatRequest) -> StreamingResponse:
@@ -163,10 +164,10 @@ async def _asked(method: Any) -> Any:
     return await method.remote()
 
 
-async def _lines(first: bytes | Done, rest: AsyncIterator[bytes | Done]) -> AsyncIterator[bytes]:
+async def _lines(first: bytes | Done, rest: AsyncGenerator[bytes | Done, None]) -> AsyncIterator[bytes]:
     """The events of an answer, the last of which says that it is whole or why it is not."""
     event = first
-    async with aclosing(rest):  # type: ignore[type-var]
+    async with aclosing(rest):
         try:
             while not isinstance(event, Done):
                 yield b"data: " + event + b"\n\n"
