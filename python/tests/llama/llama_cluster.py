@@ -86,7 +86,7 @@ class Machines:
         command = (llama_server(), "-m", str(self.model), "--host", "127.0.0.1", "--port", str(port))
         options = ("-c", str(CONTEXT), "-np", "1", "--offline", "-ngl", "0")
         with running(log, *command, *options) as process:
-            waited(process, log, "server is listening")
+            waited(process, log, "listening on http")
             body = json.dumps({"messages": messages, **parameters}).encode()
             asked = urllib.request.Request(
                 f"http://127.0.0.1:{port}/v1/chat/completions", body, {"Content-Type": "application/json"}
