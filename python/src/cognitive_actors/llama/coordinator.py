@@ -272,7 +272,8 @@ async def _before_its_end(child: Child, work: Coroutine[Any, Any, None]) -> None
     """Do what the server is to answer; raises BrokenOff when it ends. Who else has its port may take forever."""
     task = asyncio.create_task(work)
     try:
-        await asyncio.wait([task, child.ended], return_when=asyncio.FIRST_COMPLETED)
+        either: list[asyncio.Future[Any]] = [task, child.ended]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             raise BrokenOff("it does not run")
         task.result()
