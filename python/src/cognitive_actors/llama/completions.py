@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
+from aiohttp.http_exceptions import LineTooLong
 
 from .errors import RequestRefused
 from .events import Done
@@ -62,20 +63,14 @@ class Completions:
     async def one_token(self) -> None:
         """Have one token computed, by all who take part."""
         body = {"prompt": "a", "n_predict": 1, "temperature": 0, "stream": False}
-        async with self._session.post("/completion", json=body) as answer:
-            await _accepted(answer)
-            await answer.read()
+        async with self._answered("/completion", body) as answer:
+            _object(await answer.read())
 
     async def chat(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to a request of OpenAI's API, whole."""
-        whole = {**body, "stream": False}
-        whole.pop("stream_options", None)
-        async with self._session.post("/v1/chat/completions", json=whole) as answer:
-            await _accepted(answer)
-            found = await answer.json()
-            if not isinstance(found, dict):
-                raise BrokenOff("the answer is no object")
-            return found
+        whole = {name: value for name, value in body.items() if name != "stream_options"} | {"stream": False}
+        async with self._answered("/v1/chat/completions", whole) as answer:
+            return _object(await answer.read())
 
     async def stream(self, body: Mapping[str, Any]) -> AsyncGenerator[bytes | Done, None]:
         """The chunks of an answer as they come, each as JSON, and Done. Leaving it early cancels the request.
@@ -88,32 +83,42 @@ class Completions:
         parts = {**body, "stream": True, "stream_options": counted}
         reason = ""
         usage: dict[str, Any] = {}
-        async with self._session.post("/v1/chat/completions", json=parts) as answer:
-            try:
-                await _accepted(answer)
-                async for line in answer.content:
-                    if not line.startswith(b"data: "):
-                        continue  # Between events, or a comment that keeps the connection.
-                    chunk = line[6:].rstrip()
-                    if chunk == b"[DONE]":
-                        yield Done(reason, usage)
-                        return
-                    # Of most chunks nothing has to be known: the quotes of a text would be escaped.
-                    if b'"finish_reason":null' not in chunk:
-                        said = _object(chunk)
-                        reason, usage = _reason(said) or reason, said.get("usage") or usage
-                        if not said.get("choices") and not asked:
-                            continue
-                    yield chunk
-                raise BrokenOff("the answer ended before its last event")
-            finally:
-                # Closed rather than given back: the server then ends what nobody waits for.
-                answer.close()
+        async with self._answered("/v1/chat/completions", parts) as answer:
+            async for line in answer.content:
+                if not line.startswith(b"data: "):
+                    continue  # Between events, or a comment that keeps the connection.
+                chunk = line[6:].rstrip()
+                if chunk == b"[DONE]":
+                    yield Done(reason, usage)
+                    return
+                # Of most chunks nothing has to be known: the quotes of a text would be escaped.
+                if b'"finish_reason":null' not in chunk:
+                    said = _object(chunk)
+                    reason, usage = _reason(said) or reason, said.get("usage") or usage
+                    if not said.get("choices") and not asked:
+                        continue
+                yield chunk
+            raise BrokenOff("the answer ended before its last event")
 
-
-async def _accepted(answer: aiohttp.ClientResponse) -> None:
-    if answer.status != 200:
-        raise RequestRefused(answer.status, _message(await answer.read()))
+    @asynccontextmanager
+    async def _answered(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[aiohttp.ClientResponse, None]:
+        """The answer to a request that is not refused."""
+        try:
+            async with self._session.post(path, json=body) as answer:
+                try:
+                    if answer.status != 200:
+                        raise RequestRefused(answer.status, _message(await answer.read()))
+                    yield answer
+                finally:
+                    # Closed rather than given back: the server then ends what nobody waits for.
+                    answer.close()
+        except LineTooLong as error:
+            why = f"an event of the answer has more than {2 * _AHEAD} bytes; ask for fewer probabilities"
+            raise RequestRefused(400, why) from error
+        except RuntimeError as error:
+            if not self._session.closed:
+                raise
+            raise BrokenOff("the connection was closed at this end") from error
 
 
 def _message(body: bytes) -> str:
@@ -124,13 +129,13 @@ def _message(body: bytes) -> str:
 
 
 def _object(chunk: bytes) -> dict[str, Any]:
-    """A chunk that says more than text. Raises what an error among the events stands for."""
+    """An answer, or an event of one. Raises what an error among the events stands for."""
     try:
         said = json.loads(chunk)
     except ValueError:
         said = None
     if not isinstance(said, dict):
-        raise BrokenOff(f"an event is no object: {chunk[:200]!r}")
+        raise BrokenOff(f"what came is no object: {chunk[:200]!r}")
     error = said.get("error")
     if isinstance(error, dict):
         code = error.get("code")

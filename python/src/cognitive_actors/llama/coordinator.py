@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 import socket
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -177,8 +177,7 @@ class LlamaCppCoordinator:
         server = Completions(port, key)
         try:
             async with asyncio.timeout_at(end):
-                await _loaded(child, server)
-                await server.one_token()
+                await _before_its_end(child, _answers(server))
                 self._child, self._server = child, server
                 log.loaded = True
                 return True
@@ -263,12 +262,23 @@ def _is_free(port: int) -> bool:
         return True
 
 
-async def _loaded(child: Child, server: Completions) -> None:
-    while child.alive:
-        if await server.loaded():
-            return
-        await asyncio.wait([child.ended], timeout=_POLL)
-    raise BrokenOff("the model is not loaded")
+async def _answers(server: Completions) -> None:
+    while not await server.loaded():
+        await asyncio.sleep(_POLL)
+    await server.one_token()
+
+
+async def _before_its_end(child: Child, work: Coroutine[Any, Any, None]) -> None:
+    """Do what the server is to answer; raises BrokenOff when it ends. Who else has its port may take forever."""
+    task = asyncio.create_task(work)
+    try:
+        either: list[asyncio.Future[Any]] = [task, child.ended]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise BrokenOff("it does not run")
+        task.result()
+    finally:
+        task.cancel()
 
 
 def _suspects(found: tuple[CoordinatorFailed, ...]) -> tuple[str, ...]:

@@ -130,6 +130,11 @@ class Pool:
         except RequestRefused:
             turn.well = True
             raise
+        except DeadlineExceeded:
+            waited = f" after {seconds - turn.left:.1f} s of waiting" if turn.left < seconds - 0.1 else ""
+            raise DeadlineExceeded(
+                f"the answer was not complete within {seconds:g} s{waited}; ask for fewer tokens, or give more time"
+            ) from None
         finally:
             if turn.well:
                 self._turns.give()

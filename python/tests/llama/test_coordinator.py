@@ -1,0 +1,392 @@
+"""A coordinator with the real llama-server and RPC servers: what it answers, and what it says when something breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import struct
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+
+import pytest
+from llama_programs import free_port, llama_server, rpc_servers
+from planned import AMPLE, CONTEXT, asked, planned, read, run, said, started
+
+from cognitive_actors.llama import completions
+from cognitive_actors.llama import coordinator as coordinators
+from cognitive_actors.llama.coordinator import LlamaCppCoordinator
+from cognitive_actors.llama.errors import CoordinatorFailed, DeadlineExceeded, RequestRefused
+
+#: Tokens that take longer than any test looks.
+ENDLESS, ROOM = 60_000, 1 << 16
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Greetings of servers that hang are not waited for longer than a test needs."""
+    monkeypatch.setattr(coordinators, "HELLO", 1.5)
+
+
+def test_it_answers_as_a_server_without_others_does(tmp_path: Path, tiny_model: Path) -> None:
+    async def answers(endpoints: list[str]) -> list[str]:
+        async with started(planned(tiny_model, endpoints), model="small") as coordinator:
+            text, ends = await read(coordinator.stream(asked(24), AMPLE))
+            (end,) = ends
+            assert (end.finish_reason, end.usage["completion_tokens"]) == ("length", 24)
+            whole = await coordinator.chat(asked(24), AMPLE)
+            assert whole["choices"][0]["message"]["content"] == text
+            assert whole["model"] == "small"
+            assert coordinator.alive
+            assert (coordinator.compute > 0) == bool(endpoints)
+            return [text, whole["choices"][0]["message"]["content"]]
+
+    async def test() -> None:
+        alone = await answers([])
+        for count in (1, 2):
+            assert await answers([server.endpoint for server in servers[:count]]) == alone
+
+    with rpc_servers(tmp_path, 2) as servers:
+        run(test)
+
+
+def test_counts_are_a_chunk_of_their_own_for_those_who_ask(tiny_model: Path) -> None:
+    async def test() -> None:
+        async with started(planned(tiny_model, [])) as coordinator:
+            for body, expected in ((asked(), 0), ({**asked(), "stream_options": {"include_usage": True}}, 1)):
+                async with aclosing(coordinator.stream(body, AMPLE)) as events:
+                    chunks = [event async for event in events if isinstance(event, bytes)]
+                assert sum(b'"usage":' in chunk for chunk in chunks) == expected
+
+    run(test)
+
+
+def test_what_llama_server_refuses_is_said_and_harms_nobody(tiny_model: Path) -> None:
+    async def test() -> None:
+        async with started(planned(tiny_model, [])) as coordinator:
+            for body in ({"messages": [{"role": "user"}]}, asked(4, "long " * CONTEXT), {"messages": 3}):
+                with pytest.raises(RequestRefused) as refused:
+                    await read(coordinator.stream(body, AMPLE))
+                assert refused.value.status >= 400
+                with pytest.raises(RequestRefused, match=r"\w"):
+                    await coordinator.chat(body, AMPLE)
+            assert (await read(coordinator.stream(asked(), AMPLE)))[1]
+
+    run(test)
+
+
+def test_an_answer_with_huge_events_harms_nobody(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        async with started(planned(tiny_model, [])) as coordinator:
+            with pytest.raises(RequestRefused, match="more than 2048 bytes; ask for fewer probabilities"):
+                await read(coordinator.stream({**asked(), "logprobs": True, "top_logprobs": 200}, AMPLE))
+            await coordinator.check(AMPLE)
+
+    monkeypatch.setattr(completions, "_AHEAD", 1024)
+    run(test)
+
+
+def test_who_leaves_or_comes_late_ends_the_work_on_its_answer(tiny_model: Path) -> None:
+    async def test() -> None:
+        async with started(planned(tiny_model, [], ROOM)) as coordinator:
+            with pytest.raises(DeadlineExceeded, match=r"within 0\.3 s"):
+                await read(coordinator.stream(asked(ENDLESS), 0.3))
+            # Behind it, this would not be answered in time.
+            await coordinator.check(AMPLE)
+            async with aclosing(coordinator.stream(asked(ENDLESS), AMPLE)) as events:
+                assert isinstance(await anext(events), bytes)
+            await coordinator.check(AMPLE)
+            with pytest.raises(DeadlineExceeded):
+                await coordinator.chat(asked(ENDLESS), 0.3)
+            await coordinator.check(AMPLE)
+            assert coordinator.alive
+
+    run(test)
+
+
+def test_an_rpc_server_that_dies_unseen_is_found_by_the_next_look(tmp_path: Path, tiny_model: Path) -> None:
+    async def test() -> None:
+        async with started(planned(tiny_model, servers)) as coordinator:
+            servers[1].kill()
+            with pytest.raises(CoordinatorFailed, match="Remote RPC server crashed") as failed:
+                await coordinator.check(AMPLE)
+            assert failed.value.suspects == (servers[1].endpoint,)
+            assert not coordinator.alive
+            # From now on the same is said to everybody.
+            told = await coordinator.failed()
+            assert told is not None
+            assert told.args == failed.value.args
+            for again in (coordinator.check(1), coordinator.chat(asked(), 1), read(coordinator.stream(asked(), 1))):
+                with pytest.raises(CoordinatorFailed) as later:
+                    await again
+                assert later.value.args == failed.value.args
+
+    with rpc_servers(tmp_path, 2) as servers:
+        run(test)
+
+
+def test_an_answer_that_an_rpc_server_cuts_off_is_no_answer(tmp_path: Path, tiny_model: Path) -> None:
+    async def test() -> None:
+        async with started(planned(tiny_model, servers, ROOM)) as coordinator:
+            async with aclosing(coordinator.stream(asked(ENDLESS), AMPLE)) as events:
+                assert isinstance(await anext(events), bytes)
+                servers[0].kill()
+                with pytest.raises(CoordinatorFailed, match="ended by SIGABRT") as failed:
+                    async for event in events:
+                        assert isinstance(event, bytes)
+            assert failed.value.suspects == (servers[0].endpoint,)
+
+    with rpc_servers(tmp_path, 2) as servers:
+        run(test)
+
+
+def test_an_rpc_server_that_hangs_costs_the_deadline_and_is_named(tmp_path: Path, tiny_model: Path) -> None:
+    async def test() -> None:
+        async with started(planned(tiny_model, servers, ROOM)) as coordinator:
+            servers[1].hang()
+            with pytest.raises(DeadlineExceeded):
+                await read(coordinator.stream(asked(ENDLESS), 0.5))
+            with pytest.raises(CoordinatorFailed, match=r"computed no token within 0\.5 s") as failed:
+                await coordinator.check(0.5)
+            assert failed.value.suspects == (servers[1].endpoint,)
+            assert not Path(f"/proc/{coordinator.pid}").exists()
+
+    with rpc_servers(tmp_path, 2) as servers:
+        run(test)
+
+
+def test_an_rpc_server_that_is_missing_is_named_before_anything_starts(tmp_path: Path, tiny_model: Path) -> None:
+    async def test() -> None:
+        for gone in (servers[0], servers[1]):
+            gone.kill()
+            coordinator = LlamaCppCoordinator(planned(tiny_model, servers), program=llama_server())
+            with pytest.raises(CoordinatorFailed, match="cannot be reached") as failed:
+                await coordinator.start(AMPLE)
+            assert failed.value.suspects == (gone.endpoint,)
+            assert coordinator.pid == 0
+            gone.start()
+
+    with rpc_servers(tmp_path, 2) as servers:
+        run(test)
+
+
+def test_a_llama_server_that_is_killed_is_at_fault_alone(tmp_path: Path, tiny_model: Path) -> None:
+    async def test() -> None:
+        async with started(planned(tiny_model, servers, ROOM)) as coordinator:
+            async with aclosing(coordinator.stream(asked(ENDLESS), AMPLE)) as events:
+                await anext(events)
+                os.kill(coordinator.pid, signal.SIGKILL)
+                with pytest.raises(CoordinatorFailed, match="ended by SIGKILL") as failed:
+                    async for _ in events:
+                        pass
+            assert failed.value.suspects == ()
+        # Its servers are free for the next one.
+        async with started(planned(tiny_model, servers)) as coordinator:
+            await coordinator.check(AMPLE)
+
+    with rpc_servers(tmp_path, 1) as servers:
+        run(test)
+
+
+def test_a_hung_llama_server_is_ended(tiny_model: Path) -> None:
+    async def test() -> None:
+        async with started(planned(tiny_model, [])) as coordinator:
+            os.kill(coordinator.pid, signal.SIGSTOP)
+            with pytest.raises(CoordinatorFailed, match="computed no token") as failed:
+                await coordinator.check(0.3)
+            assert failed.value.suspects == ()
+            assert not Path(f"/proc/{coordinator.pid}").exists()
+
+    run(test)
+
+
+def test_stopping_ends_what_is_under_way(tiny_model: Path) -> None:
+    async def test() -> None:
+        async with started(planned(tiny_model, [], ROOM)) as coordinator:
+            async with aclosing(coordinator.stream(asked(ENDLESS), AMPLE)) as events:
+                await anext(events)
+                await coordinator.stop()
+                with pytest.raises(CoordinatorFailed, match="was stopped"):
+                    async for _ in events:
+                        pass
+            assert not coordinator.alive
+            assert await coordinator.failed() is None
+            with pytest.raises(CoordinatorFailed, match="was stopped"):
+                await coordinator.check(1)
+            with pytest.raises(ValueError, match="make another"):
+                await coordinator.start(1)
+
+    run(test)
+
+
+@pytest.mark.parametrize("unseen", [False, True])
+def test_a_port_that_is_taken_is_not_the_one(tiny_model: Path, monkeypatch: pytest.MonkeyPatch, unseen: bool) -> None:
+    async def test() -> None:
+        coordinator = LlamaCppCoordinator(planned(tiny_model, []), program=llama_server(), base_port=port)
+        try:
+            await coordinator.start(AMPLE)
+            assert coordinator.port > port
+            await coordinator.check(AMPLE)
+        finally:
+            await coordinator.stop()
+
+    if unseen:
+        # As if another had taken it after the look.
+        monkeypatch.setattr(coordinators, "_is_free", lambda port: True)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        run(test)
+
+
+def test_no_free_port_is_said(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        coordinator = LlamaCppCoordinator(planned(tiny_model, []), program=llama_server(), base_port=20000)
+        with pytest.raises(CoordinatorFailed, match="no port of 20000 to 20999 is free here; name another base_port"):
+            await coordinator.start(AMPLE)
+
+    monkeypatch.setattr(coordinators, "_is_free", lambda port: False)
+    run(test)
+
+
+def test_programs_and_models_that_are_wrong_are_said(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, program = tmp_path / "broken.gguf", tmp_path / "program"
+    broken.write_bytes(tiny_model.read_bytes()[:100_000])
+    program.write_bytes(b"\x7fELF, but no program")
+    program.chmod(0o755)
+
+    async def test(file: Path, name: str, why: str) -> None:
+        coordinator = LlamaCppCoordinator(planned(file, []), program=name)
+        with pytest.raises(CoordinatorFailed, match=why):
+            await coordinator.start(AMPLE)
+        assert not coordinator.alive
+        await coordinator.stop()
+
+    llama = llama_server()
+    monkeypatch.delenv("LLAMA_SERVER", raising=False)
+    run(lambda: test(tiny_model, "no-such-server", "there is no program 'no-such-server'"))
+    run(lambda: test(tiny_model, str(program), "cannot be started: Exec format error"))
+    run(lambda: test(tmp_path / "none.gguf", llama, "failed to open|failed to load"))
+    run(lambda: test(broken, llama, "corrupted or incomplete"))
+
+
+def test_a_start_that_takes_too_long_leaves_nothing(tmp_path: Path, tiny_model: Path) -> None:
+    async def test() -> None:
+        coordinator = LlamaCppCoordinator(planned(tiny_model, []), program=str(slow))
+        with pytest.raises(CoordinatorFailed, match=r"does not answer within 0\.5 s"):
+            await coordinator.start(0.5)
+        assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
+
+    slow = tmp_path / "slow"
+    slow.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 1000\n")
+    slow.chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("LLAMA_SERVER", raising=False)
+        run(test)
+
+
+@asynccontextmanager
+async def old_server() -> AsyncIterator[str]:
+    """What greets as an RPC server of a build long ago."""
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        (size,) = struct.unpack("<xQ", await reader.readexactly(9))
+        await reader.readexactly(size)
+        writer.write(struct.pack("<Q", 28) + bytes([3, 0, 0]) + bytes(25))
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", port := free_port()):
+        yield f"127.0.0.1:{port}"
+
+
+def test_a_server_of_another_build_is_said_to_be_one(tiny_model: Path) -> None:
+    async def test() -> None:
+        async with old_server() as endpoint:
+            coordinator = LlamaCppCoordinator(planned(tiny_model, [endpoint]), program=llama_server())
+            with pytest.raises(CoordinatorFailed, match="version mismatch"):
+                await coordinator.start(AMPLE)
+
+    run(test)
+
+
+def test_others_on_the_machine_are_not_answered(tiny_model: Path) -> None:
+    def ask(port: int) -> int:
+        url = f"http://127.0.0.1:{port}/v1/chat/completions"
+        try:
+            with urllib.request.urlopen(url, b'{"messages": []}', AMPLE) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as refused:
+            return refused.code
+
+    async def test() -> None:
+        async with started(planned(tiny_model, [])) as coordinator:
+            assert await asyncio.to_thread(ask, coordinator.port) == 401
+            arguments = Path(f"/proc/{coordinator.pid}/cmdline").read_text()
+            surroundings = Path(f"/proc/{coordinator.pid}/environ").read_text().split("\0")
+            (key,) = [each.partition("=")[2] for each in surroundings if each.startswith("LLAMA_API_KEY=")]
+            assert len(key) == 64
+            assert key not in arguments
+
+    run(test)
+
+
+def test_its_log_never_stops_it(tiny_model: Path) -> None:
+    async def test() -> None:
+        async with started(planned(tiny_model, [])) as coordinator:
+            for _ in range(300):
+                await coordinator.chat(asked(1), AMPLE)
+
+    run(test)
+
+
+def test_it_ends_with_the_process_that_started_it(tiny_model: Path) -> None:
+    async def test() -> None:
+        # As an actor is: the loop in a thread beside the main one.
+        parent = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", PARENT, llama_server(), str(tiny_model)), stdout=asyncio.subprocess.PIPE
+        )
+        assert parent.stdout is not None
+        pid = int(await parent.stdout.readline())
+        assert Path(f"/proc/{pid}").exists()
+        parent.kill()
+        await parent.wait()
+        while Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes():
+            await asyncio.sleep(0.02)
+
+    run(test)
+
+
+PARENT = f"""
+import asyncio, sys, threading
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+from planned import planned
+from cognitive_actors.llama.coordinator import LlamaCppCoordinator
+
+async def main():
+    coordinator = LlamaCppCoordinator(planned(Path(sys.argv[2]), []), program=sys.argv[1])
+    await coordinator.start(60)
+    print(coordinator.pid, flush=True)
+    await asyncio.sleep(1000)
+
+threading.Thread(target=lambda: asyncio.run(main())).start()
+"""
+
+
+def test_chunks_are_json_with_the_text(tiny_model: Path) -> None:
+    async def test() -> None:
+        async with started(planned(tiny_model, [])) as coordinator:
+            async with aclosing(coordinator.stream(asked(6), AMPLE)) as events:
+                chunks = [event async for event in events if isinstance(event, bytes)]
+            whole = await coordinator.chat(asked(6), AMPLE)
+            assert said(chunks) == whole["choices"][0]["message"]["content"]
+            assert len(chunks) > 2
+
+    run(test)
