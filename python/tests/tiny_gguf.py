@@ -54,12 +54,14 @@ def layer(width: int = WIDTH, inner: int = INNER, kv: int = KV_HEADS * WIDTH // 
     }
 
 
-def tiny_tensors(layers: int = LAYERS) -> Tensors:
+def tiny_tensors(
+    layers: int = LAYERS, width: int = WIDTH, inner: int = INNER, kv: int = KV_HEADS * WIDTH // HEADS
+) -> Tensors:
     """The weights of the tiny model, always the same, of single precision."""
-    shapes: dict[str, tuple[int, ...]] = {"token_embd.weight": (len(TOKENS), WIDTH)}
+    shapes: dict[str, tuple[int, ...]] = {"token_embd.weight": (len(TOKENS), width)}
     for i in range(layers):
-        shapes |= {f"blk.{i}.{name}": shape for name, shape in layer().items()}
-    shapes |= {"output_norm.weight": (WIDTH,), "output.weight": (len(TOKENS), WIDTH)}
+        shapes |= {f"blk.{i}.{name}": shape for name, shape in layer(width, inner, kv).items()}
+    shapes |= {"output_norm.weight": (width,), "output.weight": (len(TOKENS), width)}
     draw = np.random.default_rng(7)
     return {name: draw.normal(0, 0.05, shape).astype(np.float32) for name, shape in shapes.items()}
 

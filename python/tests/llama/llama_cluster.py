@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,6 +15,7 @@ import pytest
 import ray
 from llama_programs import RpcServer, free_port, llama_server, rpc_servers, running, waited
 from raylets import Raylet, raylets
+from tiny_gguf import tiny_tensors, write_gguf
 
 from cognitive_actors.llama.registry import node_registry
 from cognitive_actors.llama.reports import DeviceReport, ModelReport, NodeReport
@@ -25,6 +27,8 @@ MODEL = "tiny"
 BUILD = "of the tests"
 #: Tokens of the tiny model's cache, as it was trained for.
 CONTEXT = 512
+#: Of a layer.
+WIDTH = 512
 
 
 @dataclass
@@ -74,7 +78,7 @@ class Machines:
         if without is not None:
             self.lost.add(without)
         rooms = {"east": 3, "south": 3} if rooms is None else rooms
-        ray.kill(node_registry(), no_restart=False)
+        _forget()
         for name in NAMES:
             if name not in self.lost:
                 ray.get(node_registry().report.remote(self._report(name, name in coordinators, rooms, name in roomy)))
@@ -96,16 +100,18 @@ class Machines:
 
     def _report(self, name: str, coordinates: bool, rooms: Mapping[str, int], roomy: bool) -> NodeReport:
         sizes = read_sizes(self.model)
-        unit = max(*sizes.blocks, sizes.output) + sizes.cache(CONTEXT)
+        unit = max(sizes.blocks) + sizes.cache(CONTEXT)
         models = (
             ModelReport(MODEL, str(self.model), sizes=sizes),
             ModelReport("other", str(self.model), sizes=sizes),
             ModelReport("unfit", "/models/unfit.gguf", unfit="its architecture is not known"),
         )
-        free = HALF_GIB + rooms.get(name, 0) * unit
+        # A part of a layer more, for the compute buffer: it is not known before the model is loaded.
+        room = rooms.get(name, 0)
+        free = HALF_GIB + (int((room + 0.9) * unit) if room else 0)
         # Not its RAM, so that what it has room for is not what the coordinator has.
         device = DeviceReport("CPU", self.servers[name].endpoint, free, free, BUILD, gpu="a GPU, for the planner")
-        available = GIB + COORDINATOR + sizes.host + (8 * unit if roomy else 0)
+        available = GIB + COORDINATOR + sizes.host + unit // 2 + (8 * unit if roomy else 0)
         return NodeReport(
             name,
             self.raylets[name].id,
@@ -118,8 +124,30 @@ class Machines:
         )
 
 
+def _forget() -> None:
+    """Have the registry begin anew."""
+    before = ray.get(node_registry().ready.remote())["pid"]
+    ray.kill(node_registry(), no_restart=False)
+    end = time.monotonic() + 60
+    while ray.get(node_registry().ready.remote())["pid"] == before:
+        assert time.monotonic() < end, "the registry is not started again"
+        time.sleep(0.05)
+
+
+def _model(directory: Path) -> Path:
+    """A model whose layers are larger than the buffers that it is computed in, so that they decide what fits."""
+    keys = {
+        "embedding_length": WIDTH,
+        "feed_forward_length": WIDTH,
+        "attention.head_count": 8,
+        "attention.head_count_kv": 8,
+        "rope.dimension_count": WIDTH // 8,
+    }
+    return write_gguf(directory / "model.gguf", tiny_tensors(width=WIDTH, inner=WIDTH, kv=WIDTH), keys)
+
+
 @contextmanager
-def machines(directory: Path, model: Path) -> Iterator[Machines]:
+def machines(directory: Path) -> Iterator[Machines]:
     """The nodes north, east and south."""
     with ExitStack() as ends, pytest.MonkeyPatch.context() as patch:
         # The nodes' processes look there.
@@ -127,4 +155,4 @@ def machines(directory: Path, model: Path) -> Iterator[Machines]:
         servers = dict(zip(NAMES, ends.enter_context(rpc_servers(directory, len(NAMES))), strict=True))
         offered = {name: (server.endpoint,) for name, server in servers.items()}
         nodes = ends.enter_context(raylets(offered, directory))
-        yield Machines(nodes, servers, model, directory)
+        yield Machines(nodes, servers, _model(directory), directory)

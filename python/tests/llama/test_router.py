@@ -30,9 +30,9 @@ GREEDY: dict[str, Any] = {"temperature": 0.0, "ignore_eos": True}
 
 
 @pytest.fixture(scope="module")
-def cluster(embedded_ray: None, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
+def cluster(embedded_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
     """Nodes north, east and south."""
-    with machines(tmp_path_factory.mktemp("cluster"), tiny_model) as found:
+    with machines(tmp_path_factory.mktemp("cluster")) as found:
         yield found
 
 

@@ -46,7 +46,7 @@ def find_model(known: Iterable[Known], name: str) -> Model:
     reported = [(each.report.name, model) for each in known for model in each.report.models if model.name == name]
     if not reported:
         names = sorted({model.name for each in known for model in each.report.models})
-        there_are = f"there are {', '.join(map(repr, names))}" if names else "and of no other one"
+        there_are = f"there are {', '.join(map(repr, names))}" if names else "nor any other"
         raise ModelUnknown(f"no node reports a model {name!r}, {there_are}; see `cognitive nodes`")
     found = {Model(model.path, model.sizes): node for node, model in reported if model.sizes is not None}
     if not found:
@@ -86,7 +86,7 @@ def _node(known: Known, held: Holdings, options: RouterOptions, avoided: Avoided
         free_slots=held.slots.get(report.node, 0),
         busy=min(1.0, max(0.0, report.busy)),
         recent_failures=known.failures,
-        may_coordinate=bool(report.build) and options.here in (None, report.node),
+        may_coordinate=options.here in (None, report.node),
     )
 
 

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+import ray
 from ray.exceptions import RayActorError, RayTaskError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -39,12 +40,10 @@ class Serving:
     group: Any = field(repr=False)
     port: int
 
-    def end(self) -> None:
+    async def end(self) -> None:
         """End the coordinator with its actor, and give back what it holds."""
-        import ray
-
         ray.kill(self.pool)
-        release(self.group)
+        await release(self.group)
 
 
 class Loader:
@@ -128,10 +127,10 @@ class Loader:
         try:
             loaded = await pool.start.remote(seconds)
         except (RayActorError, RayTaskError) as error:
-            Serving(model, planned, pool, group, 0).end()
+            await Serving(model, planned, pool, group, 0).end()
             raise cause_of(error) from error
         except BaseException:
-            Serving(model, planned, pool, group, 0).end()
+            await Serving(model, planned, pool, group, 0).end()
             raise
         self.computes[model] = max(loaded.compute, self.computes.get(model, 0))
         shares = ", ".join(f"{share.units} on {share.endpoint}" for share in planned.split.shares) or "none elsewhere"

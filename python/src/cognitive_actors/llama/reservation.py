@@ -21,6 +21,7 @@ __all__ = ["holdings", "release", "reserve"]
 
 #: A group in one of these states has its resources, or will have them before anybody else.
 _HOLDING = ("CREATED", "PREPARED", "RESCHEDULING")
+RELEASE_SECONDS = 10.0
 _NODE_ID = "ray.io/node-id"
 
 
@@ -53,12 +54,18 @@ async def reserve(node: str, endpoints: Sequence[str], seconds: float) -> Any | 
         if await asyncio.to_thread(group.wait, seconds):
             return group
     except BaseException:
-        release(group)
+        remove_placement_group(group)
         raise
-    release(group)
+    await release(group)
     return None
 
 
-def release(group: Any) -> None:
-    """Give it all back."""
-    remove_placement_group(group)
+async def release(group: Any) -> None:
+    """Give it all back; it is free when this returns, or Ray does not answer within 10 s."""
+    await asyncio.to_thread(remove_placement_group, group)
+    end = asyncio.get_running_loop().time() + RELEASE_SECONDS
+    while asyncio.get_running_loop().time() < end:
+        # Who plans at once would find it leased.
+        if (await asyncio.to_thread(placement_group_table, group)).get("state", "REMOVED") == "REMOVED":
+            return
+        await asyncio.sleep(0.02)

@@ -40,6 +40,7 @@ class Router:
         self._asked: dict[str, float] = {}
         self._watchers: dict[int, asyncio.Task[None]] = {}
         self._loading: dict[str, asyncio.Task[Route]] = {}
+        self._ending: set[asyncio.Task[None]] = set()
         self._replacing: set[asyncio.Task[None]] = set()
         self._count = 0
         self._room = asyncio.Lock()
@@ -69,6 +70,7 @@ class Router:
         if model not in self._pools:
             return False
         self._end(model)
+        await asyncio.gather(*self._ending, return_exceptions=True)
         return True
 
     async def close(self) -> None:
@@ -77,6 +79,7 @@ class Router:
             task.cancel()
         for model in list(self._pools):
             self._end(model)
+        await asyncio.gather(*self._ending, return_exceptions=True)
 
     async def pools(self) -> list[dict[str, Any]]:
         """Each pool: model, node of its coordinator, port on that node's loopback, and its layers."""
@@ -98,6 +101,7 @@ class Router:
     async def _load(self, model: str) -> Route:
         # One after the other: each plan is made of what the one before has left.
         async with self._room:
+            await asyncio.gather(*self._ending, return_exceptions=True)
             while len(self._pools) >= self.options.num_pools:
                 if not await self._end_idle():
                     raise PoolBusy(len(self._pools))
@@ -121,6 +125,7 @@ class Router:
         idle = [model for model, busy in states.items() if not busy and model in self._pools]
         if idle:
             self._end(min(idle, key=lambda model: self._asked.get(model, 0.0)))
+            await asyncio.gather(*self._ending, return_exceptions=True)
         return bool(idle)
 
     async def _state(self, serving: Serving) -> int:
@@ -167,7 +172,10 @@ class Router:
         watcher = self._watchers.pop(number, None)
         if watcher is not None and watcher is not asyncio.current_task():
             watcher.cancel()
-        serving.end()
+        # In the background, as the caller may be the one that is to be told.
+        task = asyncio.create_task(serving.end())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
 
 
 #: The router in a process of its own, so that several can share it.

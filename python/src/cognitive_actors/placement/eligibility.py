@@ -21,9 +21,11 @@ def trusted(node: Node) -> bool:
 def node_obstacles(node: Node, file: str) -> tuple[str, ...]:
     """In words, why the node cannot be the coordinator of the model in ``file``, a path; empty if it can."""
     has_file = file in node.files or file in node.shared_files
-    if has_file and node.free_slots > 0 and node.may_coordinate and trusted(node):
+    if has_file and node.build and node.free_slots > 0 and node.may_coordinate and trusted(node):
         return ()
     found = _distrust(node)
+    if not node.build:
+        found.append("it has no llama-server")
     if not node.may_coordinate:
         found.append("the coordinator is to run elsewhere")
     if node.free_slots < 1:
