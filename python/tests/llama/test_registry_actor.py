@@ -60,7 +60,7 @@ def test_reports_and_failures_come_as_they_were_made() -> None:
         answer(registry.failed.remote("a", "10.0.0.1:50052", "it does not answer"))
     answer(registry.failed.remote("a", None, "it ended with 1"))
     (known,) = known_nodes(SECONDS)
-    assert (known.report, known.failures, known.closed, known.shut) == (given, 1, True, {"10.0.0.1:50052"})
+    assert (known.report, known.failures, known.closed, known.shut) == (given, 1, True, frozenset({"10.0.0.1:50052"}))
     assert answer(node_registry().ready.remote()) == answer(registry.ready.remote())
 
 
