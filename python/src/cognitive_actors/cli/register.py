@@ -71,8 +71,8 @@ def command(
 ) -> None:
     """Tell the cluster what this machine has for language models, every 10 s until Ctrl-C or SIGTERM.
 
-    Exit code 0 also where it was told to stop, 2 for arguments that are wrong or a report that is refused. Where there
-    is no cluster it waits for one; with --once it leaves with 3.
+    Exit code 0 also where it was told to stop, 2 for arguments that are wrong. A cluster that is away is waited for,
+    and a report that is refused is made again; with --once it leaves with 3 and 2.
     """
     console = Console(stderr=True)
     notices = Notices(partial(console.print, markup=False, highlight=False, soft_wrap=True))
