@@ -79,7 +79,7 @@ def test_each_change_is_said(tmp_path: Path) -> None:
             for _ in range(2):
                 nodes.publish(REPORT)
             assert written(client) == {}
-            client.acl_setuser("somebody", enabled=True, passwords="+secret", categories="+@all", keys="*")
+            client.execute_command("ACL", "SETUSER", "somebody", "on", ">secret", "~*", "+@all")
             for _ in range(2):
                 nodes.publish(REPORT)
             assert len(written(client)) == 2

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import ray
-from node_reports import listening, llama_server, port_of, reported
+from node_reports import device, listening, llama_server, port_of, reported
 from processes import python
 from redis_server import redis_server
 from tiny_gguf import tiny_tensors, write_gguf
@@ -63,6 +63,17 @@ def nodes(namespace: str, *arguments: str) -> str:
     return output
 
 
+def test_what_is_wrong_with_a_node_is_shown(namespace: str) -> None:
+    registry = node_registry()
+    answers = [registry.report.remote(reported("one", None, device("10.0.0.1:50052")))]
+    for endpoint in (None, "10.0.0.1:50052"):
+        answers += [registry.failed.remote("one", endpoint, "it ended with 1") for _ in range(3)]
+    ray.get(answers, timeout=SECONDS)
+    shown = nodes(namespace)
+    assert "CUDA0 NVIDIA H100" in shown and "70.0/80.0 GiB" in shown and "3 failures" in shown
+    assert shown.count("breaker open") == 2
+
+
 def cluster() -> tuple[str, str]:
     return "--cluster", ray.get_runtime_context().gcs_address
 
@@ -96,7 +107,7 @@ def test_one_report_is_made_and_shown(namespace: str, tmp_path: Path) -> None:
     assert sorted(models) == ["broken", "chat", "tiny"] and models["broken"]["unfit"]
     assert models["chat"]["sizes"]["blocks"] == list(read_sizes(tiny).blocks)
     shown = nodes(namespace)
-    assert "one.example" in shown and "GiB" in shown and "broken" in shown
+    assert "one.example" in shown and "GiB" in shown and rpc in shown and "(unfit)" in shown
 
 
 def redis_keys(place: str) -> list[str]:

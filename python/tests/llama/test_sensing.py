@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 from pathlib import Path
 
@@ -51,6 +52,10 @@ def test_a_server_that_does_not_listen_is_left_out_and_said_once() -> None:
     for _ in range(2):
         assert looking.look("n", "a").devices == ()
     assert said == [f"CPU is not reported: no RPC server listens at 127.0.0.1:{port}"]
+    with socket.create_server(("127.0.0.1", port)):
+        for _ in range(2):
+            assert len(looking.look("n", "a").devices) == 1
+    assert said[1:] == ["device CPU is reported again"]
 
 
 def test_looking_says_nothing_to_a_server() -> None:

@@ -35,7 +35,12 @@ def command(
     if not found:
         console.print(_NONE, markup=False, highlight=False, soft_wrap=True)
         return
-    table = Table("node", "address", "build", "RAM free", "busy", "RPC servers", "models", "state", show_lines=True)
+    table = Table(show_lines=True)
+    # Endpoints are to be read and copied; names of models make room for them.
+    table.add_column("node", overflow="fold")
+    table.add_column("RPC servers, memory free", overflow="fold", no_wrap=True)
+    table.add_column("models", overflow="fold", min_width=8)
+    table.add_column("state", overflow="fold")
     for known in found:
         table.add_row(*(Text(cell) for cell in _row(known)))
     console.print(table)
@@ -43,12 +48,10 @@ def command(
 
 def _row(known: Known) -> tuple[str, ...]:
     report = known.report
+    build = f"build {report.build}" if report.build else "no llama-server"
+    memory = _memory(report.available, report.total)
     return (
-        report.name,
-        report.address,
-        report.build or "no llama-server",
-        _memory(report.available, report.total),
-        f"{report.busy:.0%}",
+        f"{report.name}\n{report.address}\n{build}\nRAM {memory} free\n{report.busy:.0%} busy",
         "\n".join(_device(device, shut=device.endpoint in known.shut) for device in report.devices),
         "\n".join(map(_model, report.models)),
         _state(known),
@@ -57,8 +60,8 @@ def _row(known: Known) -> tuple[str, ...]:
 
 def _device(device: DeviceReport, *, shut: bool) -> str:
     what = f"{device.name} {device.gpu}" if device.gpu else device.name
-    said = f"{what}, {_memory(device.free, device.total)}, {device.endpoint}"
-    return f"{said}, breaker open" if shut else said
+    said = f"{what}\n  {_memory(device.free, device.total)}\n  {device.endpoint}"
+    return f"{said}\n  breaker open" if shut else said
 
 
 def _model(model: ModelReport) -> str:
@@ -71,7 +74,7 @@ def _model(model: ModelReport) -> str:
 def _state(known: Known) -> str:
     said = [f"{'stale, ' if known.stale else ''}{known.age:.0f} s old"]
     if known.failures:
-        said.append(f"{known.failures} recent failures")
+        said.append(f"{known.failures} failures")
     if not known.closed:
         said.append("breaker open")
     return "\n".join(said)

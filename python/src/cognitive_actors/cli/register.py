@@ -28,7 +28,7 @@ from ..llama.sensing import Machine
 from . import notify
 
 #: Seconds that one try to reach the cluster takes at most.
-_CONNECT = 10.0
+_DEADLINE = 10.0
 
 
 def command(
@@ -71,8 +71,8 @@ def command(
 ) -> None:
     """Tell the cluster what this machine has for language models, every 10 s until Ctrl-C or SIGTERM.
 
-    Exit code 0 also where it was told to stop, 2 for arguments that are wrong or a report that is refused. Where there
-    is no cluster it waits for one; with --once it leaves with 3.
+    Exit code 0 also where it was told to stop, 2 for arguments that are wrong. A cluster that is away is waited for,
+    and a report that is refused is made again; with --once it leaves with 3 and 2.
     """
     console = Console(stderr=True)
     notices = Notices(partial(console.print, markup=False, highlight=False, soft_wrap=True))
@@ -86,7 +86,7 @@ def command(
     stop = Event()
 
     def connect() -> None:
-        ensure_ray_initialized(cluster, allow_embedded=False, deadline=_CONNECT)
+        _connect(cluster)
         # Ray has its own answer to SIGTERM, and gives it as soon as it is connected.
         if not once:
             _listen(stop)
@@ -100,6 +100,15 @@ def command(
             _say_accepted(console, heartbeat.once())
         else:
             heartbeat.until(stop, _Accepted(console))
+
+
+def _connect(cluster: str | None) -> None:
+    found = ensure_ray_initialized(cluster, allow_embedded=False, deadline=_DEADLINE)
+    if found.address.startswith("ray://"):
+        raise ValueError(
+            f"the cluster is {found.address} (from {found.source}), as its clients reach it, and this command runs on a"
+            " node of it; write --cluster HOST:PORT of the head"
+        )
 
 
 class _Accepted:

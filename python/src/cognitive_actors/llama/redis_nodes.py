@@ -35,12 +35,16 @@ class RedisNodes:
         self._notices = notices
         try:
             import redis
+            from redis.backoff import NoBackoff
+            from redis.retry import Retry
         except ImportError:
             raise ValueError(f"{self.where}: the Redis client is missing; install cognitive-actors[redis]") from None
         self._errors: Any = redis.exceptions.RedisError
+        # The next report is the next try: the client's own ones would take as long as is between two.
+        settings: dict[str, Any] = {"retry": Retry(NoBackoff(), 0), "socket_timeout": _PATIENCE}
         try:
             self._client: Any = redis.Redis.from_url(
-                url, password=password, socket_connect_timeout=_PATIENCE, socket_timeout=_PATIENCE
+                url, password=password, socket_connect_timeout=_PATIENCE, **settings
             )
         except ValueError:
             # Chained or quoted, the client's error would show parts of a password that holds "/" or ":".
