@@ -19,6 +19,7 @@ in
   ++ ps.ray.optional-dependencies.serve
   ++ ps.cognitive-actors.optional-dependencies.dispatch
   ++ ps.cognitive-actors.optional-dependencies.postgres
+  ++ ps.cognitive-actors.optional-dependencies.llama
   ++ extraPythonPackages ps
 )).overrideAttrs
   (_: {

@@ -23,8 +23,9 @@ from cognitive_actors.llama import coordinator as coordinators
 from cognitive_actors.llama.coordinator import LlamaCppCoordinator
 from cognitive_actors.llama.errors import CoordinatorFailed, DeadlineExceeded, RequestRefused
 
-#: Tokens that take longer than any test looks.
-ENDLESS, ROOM = 60_000, 1 << 16
+#: Tokens that take several times what a test gives the next request, and a context that has room for them.
+ENDLESS, ROOM = 120_000, 1 << 17
+SOON = 10.0
 
 
 @pytest.fixture(autouse=True)
@@ -97,13 +98,13 @@ def test_who_leaves_or_comes_late_ends_the_work_on_its_answer(tiny_model: Path) 
             with pytest.raises(DeadlineExceeded, match=r"within 0\.3 s"):
                 await read(coordinator.stream(asked(ENDLESS), 0.3))
             # Behind it, this would not be answered in time.
-            await coordinator.check(AMPLE)
+            await coordinator.check(SOON)
             async with aclosing(coordinator.stream(asked(ENDLESS), AMPLE)) as events:
                 assert isinstance(await anext(events), bytes)
-            await coordinator.check(AMPLE)
+            await coordinator.check(SOON)
             with pytest.raises(DeadlineExceeded):
                 await coordinator.chat(asked(ENDLESS), 0.3)
-            await coordinator.check(AMPLE)
+            await coordinator.check(SOON)
             assert coordinator.alive
 
     run(test)
@@ -291,6 +292,19 @@ def test_a_start_that_takes_too_long_leaves_nothing(tmp_path: Path, tiny_model: 
         run(test)
 
 
+def test_stopping_while_it_starts_leaves_nothing(tiny_model: Path) -> None:
+    async def test() -> None:
+        coordinator = LlamaCppCoordinator(planned(tiny_model, []), program=llama_server(), base_port=free_port())
+        start = asyncio.create_task(coordinator.start(AMPLE))
+        await asyncio.sleep(0.05)
+        await coordinator.stop()
+        with pytest.raises(CoordinatorFailed, match="was stopped"):
+            await start
+        assert coordinator.pid == 0
+
+    run(test)
+
+
 @asynccontextmanager
 async def old_server() -> AsyncIterator[str]:
     """What greets as an RPC server of a build long ago."""
@@ -310,8 +324,9 @@ def test_a_server_of_another_build_is_said_to_be_one(tiny_model: Path) -> None:
     async def test() -> None:
         async with old_server() as endpoint:
             coordinator = LlamaCppCoordinator(planned(tiny_model, [endpoint]), program=llama_server())
-            with pytest.raises(CoordinatorFailed, match="version mismatch"):
+            with pytest.raises(CoordinatorFailed, match=r"version mismatch: .* speaks version 3\.0\.0") as failed:
                 await coordinator.start(AMPLE)
+            assert failed.value.suspects == (endpoint,)
 
     run(test)
 
@@ -340,7 +355,7 @@ def test_others_on_the_machine_are_not_answered(tiny_model: Path) -> None:
 def test_its_log_never_stops_it(tiny_model: Path) -> None:
     async def test() -> None:
         async with started(planned(tiny_model, [])) as coordinator:
-            for _ in range(300):
+            for _ in range(200):
                 await coordinator.chat(asked(1), AMPLE)
 
     run(test)
