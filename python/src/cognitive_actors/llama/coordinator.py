@@ -289,8 +289,8 @@ async def _others(log: ServerLog, endpoints: Sequence[str]) -> tuple[Coordinator
     found = []
     for endpoint in log.mismatched(endpoints):
         version = ".".join(map(str, await says_hello(endpoint, HELLO)))
-        why = f"version mismatch: RPC server {endpoint} speaks version {version} of its protocol, and llama-server another"
-        found.append(CoordinatorFailed(f"{why}; have one build of llama.cpp on all nodes", (endpoint,)))
+        why = f"version mismatch: RPC server {endpoint} speaks version {version} of its protocol, llama-server another"
+        found.append(CoordinatorFailed(f"{why}; have the same build on all nodes", (endpoint,)))
     return tuple(found)
 
 
