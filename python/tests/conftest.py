@@ -45,10 +45,12 @@ def embedded_ray() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of a tiny language model with weights of chance, always the same, that llama.cpp loads and runs."""
+    """The file of a tiny language model with weights of chance, always the same, that llama.cpp loads and runs. Its
+    answers may be long: llama-server ends them at the model's own context.
+    """
     from tiny_gguf import tiny_tensors, write_gguf
 
-    return write_gguf(tmp_path_factory.mktemp("models") / "tiny.gguf", tiny_tensors())
+    return write_gguf(tmp_path_factory.mktemp("models") / "tiny.gguf", tiny_tensors(), {"context_length": 1 << 17})
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,9 @@ from cognitive_actors.llama.pool import Pool, ShardedModelPool
 
 pytestmark = pytest.mark.usefixtures("embedded_ray")
 
-ENDLESS, ROOM = 60_000, 1 << 16
+#: Tokens that take several times what a test gives the next request, and a context that has room for them.
+ENDLESS, ROOM = 120_000, 1 << 17
+SOON = 10.0
 
 
 @contextmanager
@@ -78,7 +80,7 @@ def test_one_at_a_time_some_wait_and_the_rest_are_turned_away(tiny_model: Path) 
     with pooled(tiny_model, waiting=2) as (pool, _):
         first = streamed(pool, ENDLESS)
         ray.get(next(first), timeout=AMPLE)
-        waiting = [streamed(pool, ENDLESS), pool.chat.remote(asked(), AMPLE)]
+        waiting = [streamed(pool, ENDLESS), pool.chat.remote(asked(), 2 * SOON)]
         until(lambda: status(pool).waiting == 2)
         for late in (pool.chat.remote(asked(), AMPLE), next(streamed(pool, 4))):
             with pytest.raises(PoolBusy, match="2 requests wait already"):
@@ -104,7 +106,7 @@ def test_the_deadline_counts_from_arrival(tiny_model: Path) -> None:
         with pytest.raises(DeadlineExceeded, match=r"the answer was not complete within 0\.5 s"):
             ray.get(pool.chat.remote(asked(ENDLESS), 0.5), timeout=AMPLE)
         # It was ended at llama-server as well.
-        assert ray.get(pool.chat.remote(asked(), AMPLE), timeout=AMPLE)["choices"]
+        assert ray.get(pool.chat.remote(asked(), SOON), timeout=AMPLE)["choices"]
 
 
 def test_a_pool_fails_once_and_for_all_who_ask(tmp_path: Path, tiny_model: Path) -> None:

@@ -24,6 +24,11 @@ def test_the_last_lines_that_tell_of_trouble_are_shown() -> None:
     assert written(b"").last == " it wrote nothing"
 
 
+def test_whose_greeting_was_not_accepted_is_found() -> None:
+    log = written(b"0.1 I rpc: 10.0.0.1:1\nx.cpp:653: RPC handshake failed for 10.0.0.2:1\n0.2 E 10.0.0.3:1\n")
+    assert log.mismatched(["10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1", "10.0.0.2:11"]) == ("10.0.0.2:1",)
+
+
 def test_the_largest_compute_buffer_of_a_device_counts() -> None:
     log = written(
         b"0.2 I sched_reserve: RPC0[127.0.0.1:50052] compute buffer size =     0.75 MiB\n"

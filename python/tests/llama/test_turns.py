@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from planned import run
 
 from cognitive_actors.llama.errors import CoordinatorFailed, PoolBusy
 from cognitive_actors.llama.turns import Turns
@@ -35,7 +34,7 @@ def test_turns_come_in_order_and_no_more_wait_than_may() -> None:
         turns.give()
         assert turns.idle
 
-    run(test)
+    asyncio.run(test())
 
 
 @pytest.mark.parametrize("late", [False, True])
@@ -55,7 +54,7 @@ def test_who_leaves_takes_no_turn_along(late: bool) -> None:
         assert leaving.cancelled() or leaving.cancelling()
         assert (turns.in_flight, turns.waiting) == (1, 0)
 
-    run(test)
+    asyncio.run(test())
 
 
 def test_once_closed_nobody_gets_a_turn() -> None:
@@ -73,7 +72,7 @@ def test_once_closed_nobody_gets_a_turn() -> None:
         turns.give()
         assert turns.idle
 
-    run(test)
+    asyncio.run(test())
 
 
 def test_numbers_without_sense_are_refused() -> None:

@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 import socket
-from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -17,7 +17,7 @@ from .child import Child
 from .completions import BROKEN, BrokenOff, Completions
 from .errors import CoordinatorFailed, DeadlineExceeded, RequestRefused
 from .events import Done
-from .rpc import silent
+from .rpc import says_hello, silent
 from .server_log import ServerLog
 
 __all__ = ["LlamaCppCoordinator"]
@@ -178,6 +178,8 @@ class LlamaCppCoordinator:
         try:
             async with asyncio.timeout_at(end):
                 await _before_its_end(child, _answers(server))
+                if self._stopping:
+                    raise BrokenOff("the coordinator was stopped")
                 self._child, self._server = child, server
                 log.loaded = True
                 return True
@@ -192,8 +194,9 @@ class LlamaCppCoordinator:
                 await child.end(0)
         if log.port_taken:
             return False
-        found = await silent(self._endpoints, HELLO)
-        raise CoordinatorFailed(f"{why}{how}:{log.last}", _suspects(found))
+        found = await silent(self._endpoints, HELLO) or await _others(log, self._endpoints)
+        who = "".join(f"; {each.why}" for each in found)
+        raise CoordinatorFailed(f"{why}{how}{who}:{log.last}", _suspects(found))
 
     async def _ready(self) -> Completions:
         if self._failing is not None:
@@ -279,6 +282,16 @@ async def _before_its_end(child: Child, work: Coroutine[Any, Any, None]) -> None
         task.result()
     finally:
         task.cancel()
+
+
+async def _others(log: ServerLog, endpoints: Sequence[str]) -> tuple[CoordinatorFailed, ...]:
+    """RPC servers that say hello, but in another version than llama-server, as its log has it."""
+    found = []
+    for endpoint in log.mismatched(endpoints):
+        version = ".".join(map(str, await says_hello(endpoint, HELLO)))
+        why = f"version mismatch: RPC server {endpoint} speaks version {version} of its protocol, llama-server another"
+        found.append(CoordinatorFailed(f"{why}; have the same build on all nodes", (endpoint,)))
+    return tuple(found)
 
 
 def _suspects(found: tuple[CoordinatorFailed, ...]) -> tuple[str, ...]:

@@ -43,7 +43,7 @@ class PoolBusy(LlamaError):
 
 
 class RequestRefused(LlamaError):
-    """llama-server refuses a request: status: of HTTP, 400 to 499; why: what it says."""
+    """llama-server refuses a request, and is well. status: of HTTP, 400 or more; why: what it says."""
 
     def __init__(self, status: int, why: str) -> None:
         super().__init__(status, why)

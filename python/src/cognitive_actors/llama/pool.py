@@ -55,7 +55,11 @@ class Pool:
 
     async def start(self, seconds: float) -> Loaded:
         """Load the model. Raises CoordinatorFailed where it does not answer within ``seconds``; nothing then runs."""
-        await self._coordinator.start(seconds)
+        try:
+            await self._coordinator.start(seconds)
+        except CoordinatorFailed as failed:
+            self._fail(Failure(failed.why, failed.suspects))
+            raise
         self._begin(self._watch())
         self._begin(self._check_when_idle())
         node = str(ray.get_runtime_context().get_node_id()) if ray.is_initialized() else ""
@@ -65,7 +69,8 @@ class Pool:
         """The chunks of a chat completion of OpenAI's API, JSON each, as they come, and Done at the end.
 
         seconds: until Done, waiting for a turn included. Raises PoolBusy, with nothing done, and what
-        LlamaCppCoordinator.stream raises. Cancelling it, or closing the generator, cancels the request.
+        LlamaCppCoordinator.stream raises. Cancelling it (``ray.cancel`` of what the call gave) cancels the request. Of
+        a caller that dies, or forgets what it was given, Ray does not tell: its turn ends with its ``seconds``.
         """
         async with self._turn(seconds) as turn, aclosing(self._coordinator.stream(body, turn.left)) as events:
             async for event in events:
@@ -158,8 +163,11 @@ class Pool:
 
     async def _watch(self) -> None:
         if (failure := await self.wait_failed()) is not None:
-            self._failure = failure
-            self._turns.close(*failure)
+            self._fail(failure)
+
+    def _fail(self, failure: Failure) -> None:
+        self._failure = failure
+        self._turns.close(*failure)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         # The loop alone would forget a task that nobody else holds.

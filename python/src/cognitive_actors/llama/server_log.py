@@ -7,7 +7,7 @@ import logging
 import re
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 __all__ = ["ServerLog"]
@@ -45,9 +45,20 @@ class ServerLog(asyncio.Protocol):
         return any("couldn't bind" in line for line in self._lines)
 
     @property
+    def _trouble(self) -> list[str]:
+        return [line for line in self._lines if not _ROUTINE.match(line)]
+
+    def mismatched(self, endpoints: Iterable[str]) -> tuple[str, ...]:
+        """Those of some RPC servers whose greeting llama-server did not accept. Which version they speak it says as
+        well, but in a line that may be lost as it aborts.
+        """
+        words = {word for line in self._trouble if "handshake failed" in line for word in line.split()}
+        return tuple(endpoint for endpoint in endpoints if endpoint in words)
+
+    @property
     def last(self) -> str:
         """The last lines that tell of trouble, for people; the last of any kind where none does."""
-        lines = [line for line in self._lines if not _ROUTINE.match(line)] or list(self._lines)
+        lines = self._trouble or list(self._lines)
         return "\n  ".join(["", *lines[-SHOWN:]]) if lines else " it wrote nothing"
 
     def data_received(self, data: bytes) -> None:
