@@ -76,6 +76,7 @@ let
     "gpu"
     "guide"
     "jobs"
+    "llama"
     "serve"
     "services"
     "storage"

@@ -1,0 +1,553 @@
+# Language models: what a node offers, what its RPC servers may do, who reaches them, and what cannot be.
+{
+  self,
+  lib,
+  ray,
+  smallRay,
+  small,
+  nixos,
+  messages,
+  rayLib,
+  ...
+}:
+let
+  inherit (import ./fires.nix { inherit lib messages; }) fires;
+  joined = {
+    role = "worker";
+    headAddress = "10.0.0.1";
+    nodeAddress = "10.0.0.2";
+    auth.tokenFile = "/run/secrets/token";
+    interfaces = [ "eth7" ];
+    allowedSubnets = [ "10.0.0.0/24" ];
+  };
+  serving =
+    llama:
+    joined
+    // {
+      llama = llama // {
+        enable = true;
+      };
+    };
+  two = serving {
+    rpcServers = {
+      CPU = {
+        threads = 4;
+        cache = true;
+      };
+      CUDA0.port = 50053;
+    };
+    coordinators = 2;
+    models = {
+      small = "/srv/models/small.gguf";
+      stored = ./llama.nix;
+    };
+  };
+  config = ray two;
+  inherit (config.systemd) services;
+  cpu = services.ray-llama-rpc-cpu;
+  cuda = services.ray-llama-rpc-cuda0;
+  register = services.ray-llama-register;
+
+  # The arguments of a unit without the names of packages.
+  bare =
+    text:
+    builtins.unsafeDiscardStringContext (
+      lib.concatStrings (
+        lib.filter builtins.isString (builtins.split "${builtins.storeDir}/[0-9a-z]{32}-[^/ \"]+" text)
+      )
+    );
+
+  gpuWorker =
+    (self.nixosConfigurations.gpu-worker.extendModules {
+      modules = [
+        {
+          services.ray.llama = {
+            enable = true;
+            rpcServers.CUDA0 = { };
+          };
+        }
+      ];
+    }).config;
+in
+{
+  an-rpc-server-for-each-device = {
+    expr = {
+      cpu = bare cpu.serviceConfig.ExecStart;
+      cuda = bare cuda.serviceConfig.ExecStart;
+      inherit (cpu.serviceConfig) Restart RestartSec CacheDirectory;
+      limit = cpu.startLimitIntervalSec;
+      cache = cpu.environment.LLAMA_CACHE;
+      cached = cuda.serviceConfig ? CacheDirectory || cuda.environment ? LLAMA_CACHE;
+    };
+    expected = {
+      cpu = ''"/bin/llama-rpc-server" "--device" "CPU" "--host" "10.0.0.2" "--port" "50052" "--threads" "4" "--cache"'';
+      cuda = ''"/bin/llama-rpc-server" "--device" "CUDA0" "--host" "10.0.0.2" "--port" "50053"'';
+      Restart = "always";
+      RestartSec = 1;
+      CacheDirectory = "ray-llama-rpc-cpu";
+      limit = 0;
+      cache = "%C/ray-llama-rpc-cpu";
+      cached = false;
+    };
+  };
+  an-rpc-server-may-do-little = {
+    expr = {
+      inherit (cpu.serviceConfig)
+        CapabilityBoundingSet
+        DynamicUser
+        IPAddressAllow
+        IPAddressDeny
+        MemoryDenyWriteExecute
+        NoNewPrivileges
+        PrivateDevices
+        ProcSubset
+        ProtectSystem
+        RestrictAddressFamilies
+        SocketBindAllow
+        SocketBindDeny
+        ;
+      filter = lib.last cpu.serviceConfig.SystemCallFilter;
+      credentials = cpu.serviceConfig ? LoadCredential;
+      # What drivers of GPUs need.
+      cuda = {
+        memory = cuda.serviceConfig ? MemoryDenyWriteExecute;
+        processes = cuda.serviceConfig ? ProcSubset;
+        inherit (cuda.serviceConfig) IPAddressDeny ProtectSystem;
+      };
+    };
+    expected = {
+      CapabilityBoundingSet = "";
+      DynamicUser = true;
+      IPAddressAllow = [
+        "10.0.0.0/24"
+        "localhost"
+        "10.0.0.2"
+      ];
+      IPAddressDeny = "any";
+      MemoryDenyWriteExecute = true;
+      NoNewPrivileges = true;
+      PrivateDevices = true;
+      ProcSubset = "pid";
+      ProtectSystem = "strict";
+      RestrictAddressFamilies = [
+        "AF_INET"
+        "AF_INET6"
+      ];
+      SocketBindAllow = "tcp:50052";
+      SocketBindDeny = "any";
+      filter = "~@resources";
+      credentials = false;
+      cuda = {
+        memory = false;
+        processes = false;
+        IPAddressDeny = "any";
+        ProtectSystem = "strict";
+      };
+    };
+  };
+  without-subnets-the-firewall-decides = {
+    expr =
+      let
+        open = ray (serving { rpcServers.CPU = { }; } // { allowedSubnets = [ ]; });
+        inherit (open.systemd.services.ray-llama-rpc-cpu) serviceConfig;
+      in
+      {
+        inherit (serviceConfig) IPAddressAllow;
+        any = serviceConfig.IPAddressDeny == "any";
+      };
+    expected = {
+      IPAddressAllow = [ ];
+      any = false;
+    };
+  };
+  the-firewall-lets-the-cluster-in-alone = {
+    expr = {
+      rules = config.networking.firewall.extraInputRules;
+      all = config.networking.firewall.allowedTCPPorts;
+      iptables =
+        let
+          inherit
+            (nixos [
+              {
+                networking.nftables.enable = lib.mkForce false;
+                services.ray = {
+                  enable = true;
+                }
+                // two
+                // {
+                  allowedSubnets = [ ];
+                };
+              }
+            ])
+            networking
+            ;
+        in
+        {
+          here = lib.intersectLists [
+            50052
+            50053
+            18080
+            18081
+          ] networking.firewall.interfaces.eth7.allowedTCPPorts;
+          all = networking.firewall.allowedTCPPorts;
+        };
+      closed = lib.filter (port: !port.open && lib.hasInfix "llama" port.option) (
+        rayLib.portTable config.services.ray
+      );
+    };
+    expected = {
+      rules = ''
+        iifname { "eth7" } ip saddr { 10.0.0.0/24 } tcp dport { 6380, 6381, 52366, 10002-10199, 50052, 50053 } accept comment "services.ray"
+      '';
+      all = [ ];
+      iptables = {
+        here = [
+          50052
+          50053
+        ];
+        all = [ ];
+      };
+      closed = [
+        {
+          option = "services.ray.llama.basePort";
+          from = 18080;
+          to = 18081;
+          open = false;
+        }
+      ];
+    };
+  };
+  the-cluster-counts-what-a-node-offers = {
+    expr = {
+      resources = lib.filter (lib.hasPrefix "--resources") (rayLib.startArguments config.services.ray);
+      labels = lib.filter (lib.hasPrefix "--labels") (rayLib.startArguments config.services.ray);
+      merged =
+        (smallRay (
+          serving {
+            coordinators = 0;
+            rpcServers.CPU = { };
+          }
+          // {
+            resources.custom.sensor = 2;
+          }
+        )).services.ray.resources.custom;
+    };
+    expected = {
+      resources = [
+        ''--resources={"llama_coordinator":2,"llama_rpc:10.0.0.2:50052":1,"llama_rpc:10.0.0.2:50053":1}''
+      ];
+      labels = [
+        "--labels=ray-nixos/cluster=ray,ray-nixos/llama=true,ray-nixos/llama-CPU=true,ray-nixos/llama-CUDA0=true"
+      ];
+      merged = {
+        "llama_rpc:10.0.0.2:50052" = 1;
+        sensor = 2;
+      };
+    };
+  };
+  a-head-alone-is-on-loopback = {
+    expr =
+      let
+        alone = ray {
+          llama = {
+            enable = true;
+            rpcServers.CPU = { };
+          };
+        };
+      in
+      {
+        resources = alone.services.ray.resources.custom;
+        rules = alone.networking.firewall.extraInputRules;
+        inherit (alone) warnings;
+      };
+    expected = {
+      resources = {
+        llama_coordinator = 1;
+        "llama_rpc:127.0.0.2:50052" = 1;
+      };
+      rules = "";
+      warnings = [ ];
+    };
+  };
+  a-node-reports-itself = {
+    expr = {
+      runs = lib.replaceStrings [ "=${./llama.nix}" ] [ "=stored" ] (
+        lib.last (lib.splitString "bin/cognitive\" " register.serviceConfig.ExecStart)
+      );
+      inherit (register) after partOf wantedBy;
+      inherit (register.serviceConfig)
+        LoadCredential
+        ReadOnlyPaths
+        Restart
+        Type
+        User
+        ;
+      mounts = register.unitConfig.RequiresMountsFor;
+      mode = register.environment.RAY_AUTH_MODE;
+    };
+    expected = {
+      runs = ''"register" "--address=10.0.0.1:6379" "--name=machine" "--llama-server=${config.services.ray.llama.package}/bin/llama-server" "--rpc=CPU=10.0.0.2:50052" "--rpc=CUDA0=10.0.0.2:50053" "--models=/var/lib/ray-models" "--model=small=/srv/models/small.gguf" "--model=stored=stored"'';
+      after = [
+        "ray-worker.service"
+        "ray-llama-rpc-cpu.service"
+        "ray-llama-rpc-cuda0.service"
+      ];
+      partOf = [ "ray-worker.service" ];
+      wantedBy = [
+        "multi-user.target"
+        "ray-worker.service"
+      ];
+      LoadCredential = [ "token:/run/secrets/token" ];
+      ReadOnlyPaths = [
+        "-/var/lib/ray-models"
+        "-/srv/models/small.gguf"
+      ];
+      Restart = "always";
+      Type = "notify";
+      User = "ray";
+      mounts = [
+        "/var/lib/ray-models"
+        "/srv/models/small.gguf"
+      ];
+      mode = "token";
+    };
+  };
+  a-password-of-redis-is-a-credential = {
+    expr =
+      let
+        inherit
+          (ray (serving {
+            redis = {
+              url = "redis://10.0.0.9:6391";
+              passwordFile = "/run/secrets/redis";
+            };
+          }))
+          systemd
+          ;
+        inherit (systemd.services.ray-llama-register) serviceConfig;
+      in
+      {
+        said = lib.hasSuffix ''"--redis=redis://10.0.0.9:6391" --redis-password-file=%d/llama-redis-password'' serviceConfig.ExecStart;
+        inherit (serviceConfig) LoadCredential;
+      };
+    expected = {
+      said = true;
+      LoadCredential = [
+        "token:/run/secrets/token"
+        "llama-redis-password:/run/secrets/redis"
+      ];
+    };
+  };
+  a-node-finds-its-programs-and-models = {
+    expr = {
+      server =
+        services.ray-worker.environment.LLAMA_SERVER
+        == "${config.services.ray.llama.package}/bin/llama-server";
+      port = services.ray-worker.environment.LLAMA_BASE_PORT;
+      models = services.ray-worker.serviceConfig.ReadOnlyPaths;
+      directory = {
+        inherit (config.systemd.tmpfiles.settings.ray-models."/var/lib/ray-models".d) mode user group;
+      };
+    };
+    expected = {
+      server = true;
+      port = "18080";
+      models = [
+        "-/var/lib/ray-models"
+        "-/srv/models/small.gguf"
+      ];
+      directory = {
+        mode = "0750";
+        user = "root";
+        group = "ray";
+      };
+    };
+  };
+  without-it-nothing-is-there = {
+    expr =
+      let
+        off = ray joined;
+      in
+      {
+        units = lib.filter (lib.hasInfix "llama") (lib.attrNames off.systemd.services);
+        ports = lib.filter (port: lib.hasInfix "llama" port.option) (rayLib.portTable off.services.ray);
+        environment = lib.filterAttrs (
+          name: _: lib.hasInfix "LLAMA" name
+        ) off.systemd.services.ray-worker.environment;
+        resources = off.services.ray.resources.custom;
+        places = off.systemd.tmpfiles.settings ? ray-models;
+      };
+    expected = {
+      units = [ ];
+      ports = [ ];
+      environment = { };
+      resources = { };
+      places = false;
+    };
+  };
+  a-gpu-reaches-those-that-use-it = {
+    expr =
+      let
+        of = name: gpuWorker.systemd.services.${name};
+      in
+      {
+        server = {
+          inherit (of "ray-llama-rpc-cuda0") environment;
+          control = lib.elem "char-nvidiactl" (of "ray-llama-rpc-cuda0").serviceConfig.DeviceAllow;
+          inherit ((of "ray-llama-rpc-cuda0").serviceConfig) PrivateDevices;
+        };
+        register = lib.elem "char-nvidiactl" (of "ray-llama-register").serviceConfig.DeviceAllow;
+        cpu = cpu.serviceConfig.PrivateDevices && !(cpu.serviceConfig ? DeviceAllow);
+        package = gpuWorker.services.ray.llama.package != config.services.ray.llama.package;
+      };
+    expected = {
+      server = {
+        environment = {
+          inherit ((ray two).systemd.services.ray-llama-rpc-cpu.environment) LOCALE_ARCHIVE PATH TZDIR;
+          LD_LIBRARY_PATH = "/run/opengl-driver/lib";
+        };
+        control = true;
+        PrivateDevices = false;
+      };
+      register = true;
+      cpu = true;
+      package = true;
+    };
+  };
+
+  what-is-right = {
+    expr = messages (smallRay two);
+    expected = [ ];
+  };
+  without-a-cluster = fires [ "Write services.ray.enable = true;" ] (small [
+    { services.ray.llama.enable = true; }
+  ]);
+  on-a-client = fires [ "a client runs no language models" ] (
+    smallRay (
+      removeAttrs (serving { }) [
+        "interfaces"
+        "allowedSubnets"
+      ]
+      // {
+        role = "client";
+      }
+    )
+  );
+  nothing-to-offer = fires [ "services.ray.llama.rpcServers.CPU = { };" ] (
+    smallRay (serving {
+      coordinators = 0;
+    })
+  );
+  two-devices-on-one-port =
+    fires
+      [
+        "services.ray.llama.rpcServers.CUDA0.port (50052)"
+        "services.ray.llama.rpcServers.CUDA1.port (50052)"
+        "Write services.ray.llama.rpcServers.CUDA1.port = 50053;"
+      ]
+      (
+        smallRay (serving {
+          rpcServers = {
+            CUDA0 = { };
+            CUDA1 = { };
+          };
+        })
+      );
+  a-device-on-a-port-of-ray = fires [ "services.ray.ports.nodeManager" "50052" ] (
+    smallRay (serving {
+      rpcServers.CPU.port = 6380;
+    })
+  );
+  coordinators-on-a-port-of-workers =
+    fires [ "services.ray.ports.workers" "services.ray.llama.basePort" ]
+      (
+        smallRay (serving {
+          basePort = 10100;
+        })
+      );
+  more-coordinators-than-ports = fires [ "services.ray.llama.basePort = 18080;" ] (
+    smallRay (serving {
+      basePort = 65535;
+      coordinators = 2;
+    })
+  );
+  no-device = fires [ ''"CUDA 0" in services.ray.llama.rpcServers is no device'' ] (
+    smallRay (serving {
+      rpcServers."CUDA 0" = { };
+    })
+  );
+  a-device-twice = fires [ "names one device twice (CPU, cpu)" ] (
+    smallRay (serving {
+      rpcServers = {
+        CPU = { };
+        cpu.port = 50053;
+      };
+    })
+  );
+  no-name-of-a-model = fires [ ''"a=b" in services.ray.llama.models'' ] (
+    smallRay (serving {
+      models."a=b" = "/srv/a.gguf";
+    })
+  );
+  a-model-that-units-cannot-see =
+    fires
+      [
+        ''services.ray.llama.models.a is "/home/alice/a.gguf"''
+        ''"/var/lib/ray-models"''
+      ]
+      (
+        smallRay (serving {
+          models.a = "/home/alice/a.gguf";
+        })
+      );
+  a-directory-that-units-cannot-see = fires [ ''services.ray.llama.modelsDirectory is "/tmp"'' ] (
+    smallRay (serving {
+      modelsDirectory = "/tmp";
+    })
+  );
+  a-name-for-an-address = fires [ ''services.ray.nodeAddress = "10.42.0.2";'' ] (
+    smallRay (serving { rpcServers.CPU = { }; } // { nodeAddress = "worker.example.org"; })
+  );
+  nothing-keeps-strangers-out = fires [ "networking.firewall.enable = true;" ] (small [
+    {
+      networking.firewall.enable = false;
+      services.ray = {
+        enable = true;
+      }
+      // serving { rpcServers.CPU = { }; }
+      // {
+        allowedSubnets = [ ];
+      };
+    }
+  ]);
+  nobody-is-let-in = {
+    expr =
+      lib.filter (lib.hasInfix "the firewall lets no coordinator of another node in")
+        (smallRay (
+          serving { rpcServers.CPU = { }; }
+          // {
+            interfaces = [ ];
+            allowedSubnets = [ ];
+          }
+        )).warnings != [ ];
+    expected = true;
+  };
+  a-password-in-the-url = fires [ "services.ray.llama.redis.passwordFile = " ] (
+    smallRay (serving {
+      redis.url = "redis://:secret@10.0.0.9:6391";
+    })
+  );
+  a-password-in-the-store = fires [ "services.ray.llama.redis.passwordFile lies in the Nix store" ] (
+    smallRay (serving {
+      redis = {
+        url = "redis://10.0.0.9:6391";
+        passwordFile = ./default.nix;
+      };
+    })
+  );
+  a-password-of-no-redis = fires [ "services.ray.llama.redis.url names none" ] (
+    smallRay (serving {
+      redis.passwordFile = "/run/secrets/redis";
+    })
+  );
+}
