@@ -101,8 +101,6 @@ in
           TimeoutStopSec = 30;
           Restart = "always";
           RestartSec = 5;
-          # The arguments are wrong: no start will change that.
-          RestartPreventExitStatus = 2;
         };
       }
     ];

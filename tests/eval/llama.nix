@@ -4,8 +4,8 @@
   lib,
   ray,
   smallRay,
+  worker,
   small,
-  nixos,
   messages,
   rayLib,
   ...
@@ -40,6 +40,10 @@ let
     models = {
       small = "/srv/models/small.gguf";
       stored = ./llama.nix;
+    };
+    redis = {
+      url = "redis://10.0.0.9:6391";
+      passwordFile = "/run/secrets/redis";
     };
   };
   config = ray two;
@@ -148,7 +152,13 @@ in
   without-subnets-the-firewall-decides = {
     expr =
       let
-        open = ray (serving { rpcServers.CPU = { }; } // { allowedSubnets = [ ]; });
+        open = smallRay (
+          serving { rpcServers.CPU = { }; }
+          // {
+            allowedSubnets = [ ];
+            gpu.vendor = "none";
+          }
+        );
         inherit (open.systemd.services.ray-llama-rpc-cpu) serviceConfig;
       in
       {
@@ -167,9 +177,9 @@ in
       iptables =
         let
           inherit
-            (nixos [
+            (small [
               {
-                networking.nftables.enable = lib.mkForce false;
+                networking.nftables.enable = false;
                 services.ray = {
                   enable = true;
                 }
@@ -189,7 +199,7 @@ in
             18080
             18081
           ] networking.firewall.interfaces.eth7.allowedTCPPorts;
-          all = networking.firewall.allowedTCPPorts;
+          all = networking.firewall.allowedTCPPorts or [ ];
         };
       closed = lib.filter (port: !port.open && lib.hasInfix "llama" port.option) (
         rayLib.portTable config.services.ray
@@ -248,7 +258,7 @@ in
   a-head-alone-is-on-loopback = {
     expr =
       let
-        alone = ray {
+        alone = smallRay {
           llama = {
             enable = true;
             rpcServers.CPU = { };
@@ -257,7 +267,7 @@ in
       in
       {
         resources = alone.services.ray.resources.custom;
-        rules = alone.networking.firewall.extraInputRules;
+        rules = alone.networking.firewall.extraInputRules or "";
         inherit (alone) warnings;
       };
     expected = {
@@ -286,7 +296,7 @@ in
       mode = register.environment.RAY_AUTH_MODE;
     };
     expected = {
-      runs = ''"register" "--address=10.0.0.1:6379" "--name=machine" "--llama-server=${config.services.ray.llama.package}/bin/llama-server" "--rpc=CPU=10.0.0.2:50052" "--rpc=CUDA0=10.0.0.2:50053" "--models=/var/lib/ray-models" "--model=small=/srv/models/small.gguf" "--model=stored=stored"'';
+      runs = ''"register" "--address=10.0.0.1:6379" "--name=machine" "--llama-server=${config.services.ray.llama.package}/bin/llama-server" "--rpc=CPU=10.0.0.2:50052" "--rpc=CUDA0=10.0.0.2:50053" "--models=/var/lib/ray-models" "--model=small=/srv/models/small.gguf" "--model=stored=stored" "--redis=redis://10.0.0.9:6391" --redis-password-file=%d/llama-redis-password'';
       after = [
         "ray-worker.service"
         "ray-llama-rpc-cpu.service"
@@ -297,7 +307,10 @@ in
         "multi-user.target"
         "ray-worker.service"
       ];
-      LoadCredential = [ "token:/run/secrets/token" ];
+      LoadCredential = [
+        "llama-redis-password:/run/secrets/redis"
+        "token:/run/secrets/token"
+      ];
       ReadOnlyPaths = [
         "-/var/lib/ray-models"
         "-/srv/models/small.gguf"
@@ -310,32 +323,6 @@ in
         "/srv/models/small.gguf"
       ];
       mode = "token";
-    };
-  };
-  a-password-of-redis-is-a-credential = {
-    expr =
-      let
-        inherit
-          (ray (serving {
-            redis = {
-              url = "redis://10.0.0.9:6391";
-              passwordFile = "/run/secrets/redis";
-            };
-          }))
-          systemd
-          ;
-        inherit (systemd.services.ray-llama-register) serviceConfig;
-      in
-      {
-        said = lib.hasSuffix ''"--redis=redis://10.0.0.9:6391" --redis-password-file=%d/llama-redis-password'' serviceConfig.ExecStart;
-        inherit (serviceConfig) LoadCredential;
-      };
-    expected = {
-      said = true;
-      LoadCredential = [
-        "token:/run/secrets/token"
-        "llama-redis-password:/run/secrets/redis"
-      ];
     };
   };
   a-node-finds-its-programs-and-models = {
@@ -366,7 +353,7 @@ in
   without-it-nothing-is-there = {
     expr =
       let
-        off = ray joined;
+        off = worker;
       in
       {
         units = lib.filter (lib.hasInfix "llama") (lib.attrNames off.systemd.services);
@@ -403,7 +390,7 @@ in
     expected = {
       server = {
         environment = {
-          inherit ((ray two).systemd.services.ray-llama-rpc-cpu.environment) LOCALE_ARCHIVE PATH TZDIR;
+          inherit (cuda.environment) LOCALE_ARCHIVE PATH TZDIR;
           LD_LIBRARY_PATH = "/run/opengl-driver/lib";
         };
         control = true;
