@@ -29,7 +29,9 @@ let
   isModelName = name: builtins.match "[A-Za-z0-9._:-]+" name != null;
   # What units cannot see, or another path for each program.
   isNoPlace =
-    path: builtins.match "/|/(home|root|tmp|var/tmp|run/user)(/.*)?|.*[[:space:]%].*" path != null;
+    path:
+    !lib.hasPrefix builtins.storeDir path
+    && builtins.match "/|/(home|root|tmp|var/tmp|run/user)(/.*)?|.*[[:space:]%].*" path != null;
 
   badDevice =
     name:

@@ -17,7 +17,7 @@ _TIMEOUT = 600
 
 def directory() -> Path:
     """Where the programs lie: on each machine once, for all that test with them."""
-    return image.cache().parent / "llama"
+    return image.cache().parent / "llama-programs"
 
 
 def binds(scenario: str) -> list[Bind]:

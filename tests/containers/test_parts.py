@@ -37,12 +37,12 @@ def test_a_scenario_has_the_machines_that_it_names(nodes: Path) -> None:
 
 def test_llama_is_there_for_scenarios_that_run_it_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     installer = tmp_path / "llama-programs"
-    installer.write_text('#!/bin/sh\n[ "$1" = "${0%/*}/cache/ray-nixos/llama" ] || { echo no room >&2; exit 1; }\n')
+    installer.write_text('#!/bin/sh\n[ "$1" = "${0%/*}/cache/ray-nixos/llama-programs" ] || { echo no room >&2; exit 1; }\n')
     installer.chmod(0o755)
     monkeypatch.setattr(llama, "_INSTALLER", installer)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert llama.binds("# llama\nswitch(worker, 'other')\n") == []
-    bound = [store.Bind(tmp_path / "cache/ray-nixos/llama", "/nix/store/llama-cpp")]
+    bound = [store.Bind(tmp_path / "cache/ray-nixos/llama-programs", "/nix/store/llama-cpp")]
     assert llama.binds("switch(worker, 'llama')\n") == bound
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
     with pytest.raises(RuntimeError, match="no room"):

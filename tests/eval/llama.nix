@@ -308,8 +308,8 @@ in
         "ray-worker.service"
       ];
       LoadCredential = [
-        "llama-redis-password:/run/secrets/redis"
         "token:/run/secrets/token"
+        "llama-redis-password:/run/secrets/redis"
       ];
       ReadOnlyPaths = [
         "-/var/lib/ray-models"
@@ -379,7 +379,7 @@ in
       in
       {
         server = {
-          inherit (of "ray-llama-rpc-cuda0") environment;
+          inherit ((of "ray-llama-rpc-cuda0").environment) LD_LIBRARY_PATH;
           control = lib.elem "char-nvidiactl" (of "ray-llama-rpc-cuda0").serviceConfig.DeviceAllow;
           inherit ((of "ray-llama-rpc-cuda0").serviceConfig) PrivateDevices;
         };
@@ -389,10 +389,7 @@ in
       };
     expected = {
       server = {
-        environment = {
-          inherit (cuda.environment) LOCALE_ARCHIVE PATH TZDIR;
-          LD_LIBRARY_PATH = "/run/opengl-driver/lib";
-        };
+        LD_LIBRARY_PATH = "/run/opengl-driver/lib";
         control = true;
         PrivateDevices = false;
       };
@@ -440,11 +437,14 @@ in
           };
         })
       );
-  a-device-on-a-port-of-ray = fires [ "services.ray.ports.nodeManager" "50052" ] (
-    smallRay (serving {
-      rpcServers.CPU.port = 6380;
-    })
-  );
+  a-device-on-a-port-of-ray =
+    fires
+      [ "services.ray.ports.nodeManager (6380)" "Write services.ray.llama.rpcServers.CPU.port = 6382;" ]
+      (
+        smallRay (serving {
+          rpcServers.CPU.port = 6380;
+        })
+      );
   coordinators-on-a-port-of-workers =
     fires [ "services.ray.ports.workers" "services.ray.llama.basePort" ]
       (
