@@ -268,8 +268,9 @@ rec {
     in
     [
       "register"
-      "--address=${endpoint gcs cfg.ports.gcs}"
+      "--cluster=${endpoint gcs cfg.ports.gcs}"
       "--name=${name}"
+      "--address=${cfg.nodeAddress}"
       "--llama-server=${package}/bin/llama-server"
     ]
     ++ map (server: "--rpc=${server.device}=${server.endpoint}") (rpcServers cfg)

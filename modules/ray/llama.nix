@@ -47,9 +47,10 @@ in
 
     systemd.tmpfiles.settings.ray-models = mkIf (modelsDirectory != null) {
       ${modelsDirectory}.d = {
-        mode = "0750";
-        user = "root";
-        inherit (cfg) group;
+        # One that is there is left as it is.
+        mode = ":0750";
+        user = ":root";
+        group = ":${cfg.group}";
       };
     };
 

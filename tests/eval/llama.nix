@@ -296,7 +296,7 @@ in
       mode = register.environment.RAY_AUTH_MODE;
     };
     expected = {
-      runs = ''"register" "--address=10.0.0.1:6379" "--name=machine" "--llama-server=${config.services.ray.llama.package}/bin/llama-server" "--rpc=CPU=10.0.0.2:50052" "--rpc=CUDA0=10.0.0.2:50053" "--models=/var/lib/ray-models" "--model=small=/srv/models/small.gguf" "--model=stored=stored" "--redis=redis://10.0.0.9:6391" --redis-password-file=%d/llama-redis-password'';
+      runs = ''"register" "--cluster=10.0.0.1:6379" "--name=machine" "--address=10.0.0.2" "--llama-server=${config.services.ray.llama.package}/bin/llama-server" "--rpc=CPU=10.0.0.2:50052" "--rpc=CUDA0=10.0.0.2:50053" "--models=/var/lib/ray-models" "--model=small=/srv/models/small.gguf" "--model=stored=stored" "--redis=redis://10.0.0.9:6391" --redis-password-file=%d/llama-redis-password'';
       after = [
         "ray-worker.service"
         "ray-llama-rpc-cpu.service"
@@ -344,9 +344,9 @@ in
         "-/srv/models/small.gguf"
       ];
       directory = {
-        mode = "0750";
-        user = "root";
-        group = "ray";
+        mode = ":0750";
+        user = ":root";
+        group = ":ray";
       };
     };
   };
