@@ -37,7 +37,8 @@ def test_a_scenario_has_the_machines_that_it_names(nodes: Path) -> None:
 
 def test_llama_is_there_for_scenarios_that_run_it_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     installer = tmp_path / "llama-programs"
-    installer.write_text('#!/bin/sh\n[ "$1" = "${0%/*}/cache/ray-nixos/llama-programs" ] || { echo no room >&2; exit 1; }\n')
+    place = "${0%/*}/cache/ray-nixos/llama-programs"
+    installer.write_text(f'#!/bin/sh\n[ "$1" = "{place}" ] || {{ echo no room >&2; exit 1; }}\n')
     installer.chmod(0o755)
     monkeypatch.setattr(llama, "_INSTALLER", installer)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

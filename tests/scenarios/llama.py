@@ -47,7 +47,6 @@ with subtest("one that is killed, or dies of a client, is back"):
 with subtest("they may do little"):
     exposure = worker.succeed(f"systemd-analyze security --no-pager {RPC} | tail -n 1")
     assert float(exposure.split(":")[1].split()[0]) <= 1.2, exposure
-    assert property_of(worker, RPC, "IPAddressAllow").split()[0], "the kernel lets everyone in"
 
 with subtest("Ray counts them, and the coordinators that may run"):
     said = python(
