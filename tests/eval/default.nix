@@ -77,6 +77,7 @@ let
     "guide"
     "jobs"
     "llama"
+    "llama-assertions"
     "serve"
     "services"
     "storage"
