@@ -29,7 +29,12 @@
       };
 
       packages = eachSystem (pkgs: {
-        inherit (pkgs) ray-env ray-node cognitive-actors;
+        inherit (pkgs)
+          ray-env
+          ray-node
+          ray-llama
+          cognitive-actors
+          ;
         default = pkgs.cognitive-actors;
         docs = pkgs.callPackage ./pkgs/docs.nix { };
       });

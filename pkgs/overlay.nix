@@ -1,4 +1,4 @@
-# Adds ray-env, ray-node and cognitive-actors, and replaces ray, for whoever uses this overlay.
+# Adds ray-env, ray-node, ray-llama and cognitive-actors, and replaces ray, for whoever uses this overlay.
 final: prev: {
   pythonPackagesExtensions = prev.pythonPackagesExtensions ++ [
     (pyfinal: pyprev: {
@@ -7,6 +7,7 @@ final: prev: {
     })
   ];
   cognitive-actors = final.python3.pkgs.toPythonApplication final.python3.pkgs.cognitive-actors;
+  ray-llama = final.callPackage ./ray-llama.nix { };
   ray-env = final.callPackage ./ray-env.nix { };
   ray-node = final.callPackage ./ray-node/package.nix { };
 }

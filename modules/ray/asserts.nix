@@ -2,7 +2,6 @@
 { config, lib, ... }:
 let
   inherit (lib)
-    concatStringsSep
     elem
     filter
     filterAttrs
@@ -14,6 +13,7 @@ let
     ;
   rayLib = import ./lib.nix { inherit lib; };
   cfg = config.services.ray;
+  inherit (rayLib) hasPassword must oneLine;
   inherit (cfg.faultTolerance) redis;
   inherit (cfg.cognition) checkpointDirectory tasks;
   isReachable = cfg.role != "client" && !rayLib.isLoopback (toString cfg.nodeAddress);
@@ -26,6 +26,7 @@ let
     "cognition.redisPasswordFile" = cfg.cognition.redisPasswordFile;
     "cognition.tasksPasswordFile" = cfg.cognition.tasksPasswordFile;
     "serve.tokenFile" = cfg.serve.tokenFile;
+    "llama.redis.passwordFile" = cfg.llama.redis.passwordFile;
   };
 
   # Other services of this machine whose ports can be seen here.
@@ -56,7 +57,6 @@ let
   ourClashes = filter (clash: isOurs clash.a || isOurs clash.b) (rayLib.clashes table);
 
   isPlace = url: rayLib.isDirectory url || builtins.match "[a-z0-9+.-]+://.+" url != null;
-  hasPassword = url: builtins.match "[a-z0-9+.-]+://[^/]*:[^/]+@.*" url != null;
   isTasksPlace = rayLib.isTaskFile tasks || rayLib.isTaskServer tasks;
   # A URL of tasks as it may be shown.
   withoutPassword =
@@ -71,13 +71,6 @@ let
     && redis.address != null
     && redis.passwordFile == null
     && redis.tls.certificateFile == null;
-
-  # A condition, and what to say if it does not hold; the text is written in lines and said in one.
-  must = assertion: text: {
-    inherit assertion;
-    message = "services.ray: ${oneLine text}";
-  };
-  oneLine = text: concatStringsSep " " (lib.splitString "\n" (lib.removeSuffix "\n" text));
 
   noClash =
     { a, b }:

@@ -5,6 +5,7 @@
     ./options.nix
     ./aliases.nix
     ./asserts.nix
+    ./asserts-llama.nix
     ./node.nix
     ./head.nix
     ./client.nix
@@ -18,6 +19,8 @@
     ./cognition.nix
     ./gpu.nix
     ./jobs.nix
+    ./llama.nix
+    ./llama-rpc.nix
     ./network.nix
     ./replicas.nix
     ./serve.nix

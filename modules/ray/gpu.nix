@@ -1,10 +1,26 @@
 # Drivers, device files and libraries of GPUs.
-{ config, lib, ... }:
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
 let
-  inherit (lib) mkDefault mkIf mkMerge;
+  inherit (lib)
+    genAttrs
+    mkDefault
+    mkIf
+    mkMerge
+    ;
+  rayLib = import ./lib.nix { inherit lib; };
   cfg = config.services.ray;
   isNode = cfg.enable && cfg.role != "client";
-  unit = "ray-${cfg.role}";
+  inUnits = genAttrs (rayLib.gpuUnits cfg);
+  llamaFor =
+    gpuSupport:
+    mkDefault (
+      (pkgs.ray-llama or (pkgs.callPackage ../../pkgs/ray-llama.nix { })).override { inherit gpuSupport; }
+    );
   nvidiaIsOn =
     (config.hardware.nvidia.enabled or false) || lib.elem "nvidia" config.services.xserver.videoDrivers;
   nvidia = cfg.gpu.vendor == "nvidia" || (cfg.gpu.vendor == "auto" && nvidiaIsOn);
@@ -24,14 +40,15 @@ in
     })
     (mkIf (isNode && (nvidia || amd)) {
       hardware.graphics.enable = mkDefault true;
-      systemd.services.${unit} = {
+      systemd.services = inUnits (_: {
         # Without it Ray does not find the vendor's library, and offers no GPU without a word.
         environment.LD_LIBRARY_PATH = "/run/opengl-driver/lib";
         serviceConfig.PrivateDevices = lib.mkForce false;
-      };
+      });
     })
     (mkIf (isNode && nvidia) {
-      systemd.services.${unit} = {
+      services.ray.llama.package = llamaFor { cudaSupport = true; };
+      systemd.services = inUnits (_: {
         after = [ "nvidia-persistenced.service" ];
         serviceConfig.DeviceAllow = [
           "char-nvidia"
@@ -40,19 +57,22 @@ in
           "char-nvidia-frontend"
           "char-nvidia-uvm"
         ];
-      };
+      });
     })
     (mkIf (isNode && amd) {
-      systemd.services.${unit}.serviceConfig = {
-        DeviceAllow = [
-          "char-drm"
-          "char-kfd"
-        ];
-        SupplementaryGroups = [
-          "render"
-          "video"
-        ];
-      };
+      services.ray.llama.package = llamaFor { rocmSupport = true; };
+      systemd.services = inUnits (_: {
+        serviceConfig = {
+          DeviceAllow = [
+            "char-drm"
+            "char-kfd"
+          ];
+          SupplementaryGroups = [
+            "render"
+            "video"
+          ];
+        };
+      });
     })
   ];
 }

@@ -26,6 +26,15 @@ rec {
       "::1"
     ];
 
+  # A condition, and what to say if it does not hold; the text is written in lines and said in one.
+  must = assertion: text: {
+    inherit assertion;
+    message = "services.ray: ${oneLine text}";
+  };
+  oneLine = text: concatStringsSep " " (lib.splitString "\n" (lib.removeSuffix "\n" text));
+
+  hasPassword = url: builtins.match "[a-z0-9+.-]+://[^/]*:[^/]+@.*" url != null;
+
   # Whether a checkpoint URL is a directory of the machine.
   isDirectory = url: lib.hasPrefix "/" url || lib.hasPrefix "file:///" url;
 
@@ -69,7 +78,22 @@ rec {
         inherit (cfg.ports.workers) from to;
         open = true;
       }
-    ];
+    ]
+    ++ map (
+      { device, settings, ... }:
+      {
+        option = "services.ray.llama.rpcServers.${device}.port";
+        from = settings.port;
+        to = settings.port;
+        open = true;
+      }
+    ) (rpcServers cfg)
+    ++ optional (servesModels cfg && cfg.llama.coordinators > 0) {
+      option = "services.ray.llama.basePort";
+      from = cfg.llama.basePort;
+      to = cfg.llama.basePort + cfg.llama.coordinators - 1;
+      open = false;
+    };
 
   openPorts = cfg: filter (port: port.open) (portTable cfg);
 
@@ -198,7 +222,61 @@ rec {
   # The units of this machine that speak with the cluster as a node or a driver does: what tells one
   # how to is for all of them.
   clusterUnits =
-    cfg: optional (cfg.role != "client") "ray-${cfg.role}" ++ optional (bootstraps cfg) "ray-bootstrap";
+    cfg:
+    optional (cfg.role != "client") "ray-${cfg.role}"
+    ++ optional (bootstraps cfg) "ray-bootstrap"
+    ++ optional (servesModels cfg) "ray-llama-register";
+
+  servesModels = cfg: cfg.role != "client" && cfg.llama.enable;
+
+  # The RPC servers of this node, each with its unit and where it is reached.
+  rpcServers =
+    cfg:
+    optionals (servesModels cfg) (
+      mapAttrsToList (device: settings: {
+        inherit device settings;
+        unit = "ray-llama-rpc-${lib.toLower device}";
+        endpoint = endpoint cfg.nodeAddress settings.port;
+        isGpu = device != "CPU";
+      }) cfg.llama.rpcServers
+    );
+
+  # The units that use the GPUs of this machine.
+  gpuUnits =
+    cfg:
+    [ "ray-${cfg.role}" ]
+    ++ optional (servesModels cfg) "ray-llama-register"
+    ++ map (server: server.unit) (filter (server: server.isGpu) (rpcServers cfg));
+
+  # Files and directories of this machine that models are in.
+  modelPlaces =
+    cfg:
+    optional (cfg.llama.modelsDirectory != null) cfg.llama.modelsDirectory
+    ++ filter (path: !lib.hasPrefix builtins.storeDir path) (lib.attrValues cfg.llama.models);
+
+  # What `cognitive` is told when it reports a node.
+  registerArguments =
+    cfg: name:
+    let
+      inherit (cfg.llama)
+        models
+        modelsDirectory
+        package
+        redis
+        ;
+      gcs = if cfg.role == "head" then cfg.nodeAddress else cfg.headAddress;
+    in
+    [
+      "register"
+      "--cluster=${endpoint gcs cfg.ports.gcs}"
+      "--name=${name}"
+      "--address=${cfg.nodeAddress}"
+      "--llama-server=${package}/bin/llama-server"
+    ]
+    ++ map (server: "--rpc=${server.device}=${server.endpoint}") (rpcServers cfg)
+    ++ optional (modelsDirectory != null) "--models=${modelsDirectory}"
+    ++ mapAttrsToList (model: path: "--model=${model}=${path}") models
+    ++ optional (redis.url != null) "--redis=${redis.url}";
 
   # What `cognitive` is told when it bootstraps.
   bootstrapArguments =

@@ -35,6 +35,7 @@ in
     ./options-cognition.nix
     ./options-fault-tolerance.nix
     ./options-jobs.nix
+    ./options-llama.nix
     ./options-serve.nix
   ];
 

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Sequence
 from types import FrameType
 
-from . import requirements, scenario, snapshot
+from . import llama, requirements, scenario, snapshot
 from .errors import ScenarioTimeout
 from .log import Log
 from .workspace import Workspace
@@ -74,7 +74,8 @@ def _shell(text: str) -> None:
     """Boot the machines that a scenario's text names, say how to enter them, and wait for Ctrl-C."""
     log = Log()
     with Workspace() as workspace:
-        driver = scenario.Driver(workspace, scenario.machines_of(text, snapshot.load(scenario.NODES)), log)
+        nodes = scenario.machines_of(text, snapshot.load(scenario.NODES))
+        driver = scenario.Driver(workspace, nodes, log, llama.binds(text))
         driver.start_all()
         for machine in driver.machines:
             machine.connect()

@@ -6,18 +6,19 @@ import ast
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from . import image, snapshot, store
+from . import image, llama, snapshot, store
 from .container import Container
 from .errors import ScenarioTimeout
 from .log import Log
 from .machine import Machine, retry
 from .snapshot import Node
+from .store import Bind
 from .workspace import Workspace
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -56,13 +57,13 @@ def machines_of(text: str, nodes: dict[str, Node]) -> list[Node]:
 
 
 class Driver:
-    """The machines of one run, and what a scenario finds as globals."""
+    """The machines of one run, and what a scenario finds as globals. binds: besides those of every machine."""
 
-    def __init__(self, workspace: Workspace, nodes: list[Node], log: Log) -> None:
+    def __init__(self, workspace: Workspace, nodes: list[Node], log: Log, binds: Iterable[Bind] = ()) -> None:
         self.log = log
         environment = workspace.directory / "ray-env"
         environment.mkdir()
-        binds = store.make_environment(environment)
+        binds = [*store.make_environment(environment), *binds]
         root = image.ensure()
         self.machines = [
             Machine(Container(workspace, node, number, root, binds), log) for number, node in enumerate(nodes)
@@ -146,7 +147,8 @@ def execute(path: Path, driver: Driver, limit: float = LIMIT) -> None:
 def run(path: Path, *, nodes: Path = NODES, keep: bool = False, limit: float = LIMIT, log: Log | None = None) -> float:
     """Make the machines of a scenario, run it on them and end them; the seconds that it took."""
     log = log or Log()
-    chosen = machines_of(path.read_text(), snapshot.load(nodes))
+    text = path.read_text()
+    chosen = machines_of(text, snapshot.load(nodes))
     if not chosen:
         raise ValueError(f"{path} names no machine of {nodes}; the machines are its variables")
     begin = time.monotonic()
@@ -154,6 +156,6 @@ def run(path: Path, *, nodes: Path = NODES, keep: bool = False, limit: float = L
         log.log(f"scenario {path.stem} on {', '.join(node.name for node in chosen)}")
         if keep:
             log.log(f"files and consoles of the machines: {workspace.directory}")
-        execute(path, Driver(workspace, chosen, log), limit)
+        execute(path, Driver(workspace, chosen, log, llama.binds(text)), limit)
     log.log(f"scenario {path.stem}: passed")
     return time.monotonic() - begin

@@ -21,6 +21,7 @@ STORE = "/nix/store"
 PYTHON = f"{STORE}/python3"
 RAY_ENV = f"{STORE}/ray-env"
 RAY_NODE = f"{STORE}/ray-node"
+LLAMA = f"{STORE}/llama-cpp"
 SUPERVISOR = Path(__file__).resolve().parents[2] / "pkgs" / "ray-node"
 
 _PROGRAMS = {"bin": "/usr/bin", "sbin": "/usr/sbin"}
@@ -37,7 +38,8 @@ PACKAGES: dict[str, dict[str, str]] = {
     "glibc-locales": {"lib/locale": "/usr/lib/locale"},
     "tzdata": {"share/zoneinfo": "/usr/share/zoneinfo"},
 }
-_OWN = {"ray-env", "ray-node"}
+# Laid, or bound when a scenario runs what is in them.
+_OWN = {"ray-env", "ray-node", "llama-cpp"}
 _NAME = re.compile(re.escape(STORE) + r"/([A-Za-z0-9+._?=-]+)")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from containers import scenario, snapshot, store, switch
+from containers import llama, scenario, snapshot, store, switch
 from containers.sample_nodes import write_node, write_nodes
 
 
@@ -33,6 +33,21 @@ def test_nodes_and_their_specialisations_are_found(nodes: Path) -> None:
 def test_a_scenario_has_the_machines_that_it_names(nodes: Path) -> None:
     text = "# first is not used\nsecond.start()\nlog.info('first')\n"
     assert [node.name for node in scenario.machines_of(text, snapshot.load(nodes))] == ["second"]
+
+
+def test_llama_is_there_for_scenarios_that_run_it_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installer = tmp_path / "llama-programs"
+    place = "${0%/*}/cache/ray-nixos/llama-programs"
+    installer.write_text(f'#!/bin/sh\n[ "$1" = "{place}" ] || {{ echo no room >&2; exit 1; }}\n')
+    installer.chmod(0o755)
+    monkeypatch.setattr(llama, "_INSTALLER", installer)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert llama.binds("# llama\nswitch(worker, 'other')\n") == []
+    bound = [store.Bind(tmp_path / "cache/ray-nixos/llama-programs", "/nix/store/llama-cpp")]
+    assert llama.binds("switch(worker, 'llama')\n") == bound
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
+    with pytest.raises(RuntimeError, match="no room"):
+        llama.binds("switch(worker, 'llama')\n")
 
 
 @pytest.mark.parametrize(

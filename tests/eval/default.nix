@@ -76,6 +76,8 @@ let
     "gpu"
     "guide"
     "jobs"
+    "llama"
+    "llama-assertions"
     "serve"
     "services"
     "storage"

@@ -4,6 +4,7 @@
     ../../hosts/head.nix
     ./durable.nix
     ./forgetful.nix
+    ./llama.nix
     ./redis.nix
     ./services.nix
     ./tls.nix

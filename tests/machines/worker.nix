@@ -4,6 +4,7 @@
     ../../hosts/worker.nix
     ./durable.nix
     ./forgetful.nix
+    ./llama.nix
     ./tls.nix
   ];
 

@@ -4,6 +4,7 @@
   imports = [
     ../../hosts/worker.nix
     ./durable.nix
+    ./llama.nix
     ./tls.nix
   ];
   networking.hostName = "worker2";
