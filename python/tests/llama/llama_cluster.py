@@ -27,8 +27,8 @@ MODEL = "tiny"
 BUILD = "of the tests"
 #: Tokens of the tiny model's cache, as it was trained for.
 CONTEXT = 512
-#: Of a layer.
-WIDTH = 512
+#: Of the model.
+LAYERS, WIDTH = 8, 512
 
 
 @dataclass
@@ -73,11 +73,12 @@ class Machines:
         """All nodes report to a registry that has forgotten what it knew.
 
         coordinators: that have the model's file, on which no layer fits unless they are roomy; rooms: units that the
-        RPC server of each node has room for, three on east and on south unless said.
+        RPC server of each node has room for, seven of the nine on east and on south unless said: compute buffers,
+        which are known once the model has been loaded, take three of them.
         """
         if without is not None:
             self.lost.add(without)
-        rooms = {"east": 3, "south": 3} if rooms is None else rooms
+        rooms = {"east": 7, "south": 7} if rooms is None else rooms
         _forget()
         for name in NAMES:
             if name not in self.lost:
@@ -106,12 +107,11 @@ class Machines:
             ModelReport("other", str(self.model), sizes=sizes),
             ModelReport("unfit", "/models/unfit.gguf", unfit="its architecture is not known"),
         )
-        # A part of a layer more, for the compute buffer: it is not known before the model is loaded.
         room = rooms.get(name, 0)
         free = HALF_GIB + (int((room + 0.9) * unit) if room else 0)
         # Not its RAM, so that what it has room for is not what the coordinator has.
         device = DeviceReport("CPU", self.servers[name].endpoint, free, free, BUILD, gpu="a GPU, for the planner")
-        available = GIB + COORDINATOR + sizes.host + unit // 2 + (8 * unit if roomy else 0)
+        available = GIB + COORDINATOR + sizes.host + int(0.9 * unit) + (LAYERS * 2 * unit if roomy else 0)
         return NodeReport(
             name,
             self.raylets[name].id,
@@ -137,13 +137,14 @@ def _forget() -> None:
 def _model(directory: Path) -> Path:
     """A model whose layers are larger than the buffers that it is computed in, so that they decide what fits."""
     keys = {
+        "block_count": LAYERS,
         "embedding_length": WIDTH,
         "feed_forward_length": WIDTH,
         "attention.head_count": 8,
         "attention.head_count_kv": 8,
         "rope.dimension_count": WIDTH // 8,
     }
-    return write_gguf(directory / "model.gguf", tiny_tensors(width=WIDTH, inner=WIDTH, kv=WIDTH), keys)
+    return write_gguf(directory / "model.gguf", tiny_tensors(LAYERS, width=WIDTH, inner=WIDTH, kv=WIDTH), keys)
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def test_layers_go_where_they_fit_and_the_answer_is_the_same(cluster: Machines) 
 
 
 def test_an_rpc_server_that_is_killed_while_idle_is_done_without(cluster: Machines) -> None:
-    cluster.report(rooms={"east": 9, "south": 9})
+    cluster.report(rooms={"east": 16, "south": 16})
     with routing() as router:
         before = text_of(router.chat(MODEL, QUESTION, max_tokens=10, **GREEDY))
         (endpoint,) = router.pools[0]["layers"]
@@ -96,7 +96,7 @@ def test_an_rpc_server_that_is_killed_while_idle_is_done_without(cluster: Machin
 
 
 def test_a_stream_whose_rpc_server_is_killed_says_so_and_the_next_is_answered(cluster: Machines) -> None:
-    cluster.report(rooms={"east": 9, "south": 9})
+    cluster.report(rooms={"east": 16, "south": 16})
     with routing() as router:
         events = router.stream(MODEL, QUESTION, max_tokens=400, **GREEDY)
         next(events)
@@ -112,7 +112,7 @@ def test_a_stream_whose_rpc_server_is_killed_says_so_and_the_next_is_answered(cl
 
 
 def test_an_rpc_server_that_hangs_is_done_without(cluster: Machines) -> None:
-    cluster.report(rooms={"east": 9, "south": 9})
+    cluster.report(rooms={"east": 16, "south": 16})
     with routing() as router:
         router.chat(MODEL, QUESTION, max_tokens=2)
         (endpoint,) = router.pools[0]["layers"]
@@ -139,7 +139,7 @@ def test_a_coordinator_that_is_killed_is_begun_anew(cluster: Machines) -> None:
 
 
 def test_of_two_routers_one_has_the_servers(cluster: Machines) -> None:
-    cluster.report(coordinators=("north", "south"), rooms={"north": 0, "east": 9, "south": 0})
+    cluster.report(coordinators=("north", "south"), rooms={"north": 0, "east": 16, "south": 0})
     with routing() as one, routing() as other:
         one.chat(MODEL, QUESTION, max_tokens=2)
         with pytest.raises(DoesNotFit, match="leased"):
@@ -151,7 +151,7 @@ def test_of_two_routers_one_has_the_servers(cluster: Machines) -> None:
 
 
 def test_two_routers_that_ask_at_once_never_share_a_server(cluster: Machines) -> None:
-    cluster.report(coordinators=("north", "south"), rooms={"north": 0, "east": 9, "south": 0})
+    cluster.report(coordinators=("north", "south"), rooms={"north": 0, "east": 16, "south": 0})
     with routing() as one, routing() as other:
         outcomes: list[str] = []
 
@@ -198,7 +198,7 @@ def test_layers_that_must_not_be_distributed_are_not(cluster: Machines) -> None:
 
 
 def test_only_the_servers_that_are_named_are_used(cluster: Machines) -> None:
-    cluster.report(rooms={"east": 9, "south": 9})
+    cluster.report(rooms={"east": 16, "south": 16})
     for name in ("east", "south"):
         with routing(rpc_backends=[cluster.endpoints[name]], auto_discover_rpc=False) as router:
             router.chat(MODEL, QUESTION, max_tokens=2)
@@ -206,7 +206,7 @@ def test_only_the_servers_that_are_named_are_used(cluster: Machines) -> None:
 
 
 def test_a_model_makes_room_for_another(cluster: Machines) -> None:
-    cluster.report(rooms={"east": 9, "south": 9})
+    cluster.report(rooms={"east": 16, "south": 16})
     with routing(num_pools=2) as router:
         router.chat(MODEL, QUESTION, max_tokens=2)
         router.chat("other", QUESTION, max_tokens=2)
@@ -215,7 +215,7 @@ def test_a_model_makes_room_for_another(cluster: Machines) -> None:
 
 
 def test_a_model_that_works_makes_no_room(cluster: Machines) -> None:
-    cluster.report(rooms={"east": 9, "south": 9})
+    cluster.report(rooms={"east": 16, "south": 16})
     with routing() as router:
         events = router.stream(MODEL, QUESTION, max_tokens=400, **GREEDY)
         next(events)
@@ -268,7 +268,7 @@ def test_models_that_cannot_be_are_refused_in_words(cluster: Machines) -> None:
 
 
 def test_a_router_that_is_killed_gives_its_servers_back(cluster: Machines) -> None:
-    cluster.report(rooms={"east": 9})
+    cluster.report(rooms={"east": 16})
     shared = RayHybridRouter(name="a-router")
     try:
         shared.chat(MODEL, QUESTION, max_tokens=2)
@@ -285,11 +285,11 @@ def test_a_router_that_is_killed_gives_its_servers_back(cluster: Machines) -> No
 
 def test_a_node_that_is_lost_is_done_without(cluster: Machines, tmp_path: Path) -> None:
     """The last, since a raylet does not come back."""
-    cluster.report(coordinators=("north", "south"), rooms={"east": 9})
+    cluster.report(coordinators=("north", "south"), rooms={"east": 16})
     with routing() as router:
         before = text_of(router.chat(MODEL, QUESTION, max_tokens=10, **GREEDY))
         lost = router.pools[0]["coordinator"]
         cluster.raylets[lost].kill()
-        cluster.report(coordinators=tuple({"north", "south"} - {lost}), rooms={"east": 9}, without=lost)
+        cluster.report(coordinators=tuple({"north", "south"} - {lost}), rooms={"east": 16}, without=lost)
         assert text_of(router.chat(MODEL, QUESTION, max_tokens=10, seconds=180, **GREEDY)) == before
         assert router.pools[0]["coordinator"] != lost

@@ -15,12 +15,13 @@ import ray
 from ray.exceptions import RayActorError, RayTaskError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from ..placement import Plan, plan
+from ..placement import DoesNotFit, Plan, plan
 from .errors import CoordinatorFailed, DeadlineExceeded
 from .knowledge import Avoided, facts, find_model
 from .options import RouterOptions
 from .pool import ShardedModelPool
 from .registry import Known, node_registry
+from .reporting import BEAT
 from .reservation import holdings, release, reserve
 
 __all__ = ["Loader", "Serving", "cause_of"]
@@ -52,6 +53,7 @@ class Loader:
     def __init__(self, options: RouterOptions) -> None:
         self.options = options
         self.computes: dict[str, int] = {}
+        self._suspects: dict[str, float] = {}
         self._registry = node_registry()
 
     async def known(self) -> list[Known]:
@@ -65,10 +67,16 @@ class Loader:
         Raises ModelUnknown, ModelUnfit, DoesNotFit with each node's shortfall, CoordinatorFailed if it started nowhere,
         DeadlineExceeded after ``load_seconds``.
         """
-        avoided, failure = Avoided(), CoordinatorFailed(f"{model} was not reserved: others have been quicker")
+        avoided = Avoided(endpoints=self._suspected())
+        failure = CoordinatorFailed(f"{model} was not reserved: others have been quicker")
         end = time.monotonic() + self.options.load_seconds
         for _ in range(ATTEMPTS):
-            planned = await self._plan(model, avoided)
+            try:
+                planned = await self._plan(model, avoided)
+            except DoesNotFit as error:
+                if avoided.nodes or avoided.endpoints:
+                    error.add_note(f"without {', '.join(sorted(avoided.nodes | avoided.endpoints))}: {failure}")
+                raise
             left = end - time.monotonic()
             if left <= 0:
                 raise DeadlineExceeded(f"{model} was not loaded in {self.options.load_seconds:g} s: {failure}")
@@ -92,9 +100,15 @@ class Loader:
         owners = {share.endpoint: share.node for share in planned.split.shares}
         logger.warning("%s on %s failed: %s", planned.model, planned.coordinator, error)
         for endpoint in error.suspects:
+            self._suspects[endpoint] = time.monotonic()
             await self._registry.failed.remote(owners.get(endpoint, planned.coordinator), endpoint, error.why)
         if not error.suspects:
             await self._registry.failed.remote(planned.coordinator, None, error.why)
+
+    def _suspected(self) -> set[str]:
+        """RPC servers that failed so lately that no heartbeat can have told yet whether they are back."""
+        now = time.monotonic()
+        return {endpoint for endpoint, moment in self._suspects.items() if now - moment < BEAT}
 
     async def _plan(self, name: str, avoided: Avoided) -> Plan:
         known, held = await asyncio.gather(self.known(), holdings())

@@ -193,7 +193,7 @@ def refusal(error: Exception) -> Refused:
         case DeadlineExceeded():
             return Refused(504, str(error))
         case DoesNotFit():
-            return Refused(503, str(error))
+            return Refused(503, "; ".join([str(error), *getattr(error, "__notes__", ())]))
         case CoordinatorFailed():
             return away(str(error))
     return Refused(500, "a fault of this service; its log has it under the request's id")
