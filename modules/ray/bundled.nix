@@ -2,6 +2,7 @@
 { config, lib, ... }:
 let
   inherit (lib)
+    attrNames
     genAttrs
     hasPrefix
     mkDefault
@@ -41,6 +42,7 @@ in
     services.ray.serve.applications = mkIf (enable && cfg.role == "head") (
       genAttrs services application
     );
+    services.ray.serve.bundled.services = mkIf cfg.llama.enable (mkDefault (attrNames bundled));
     # A worker is told of the file by the head, and nothing else of it would name it.
     system.extraDependencies = mkIf (
       cfg.role == "worker" && model != null && hasPrefix builtins.storeDir model

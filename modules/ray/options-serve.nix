@@ -61,9 +61,12 @@ in
         {option}`services.ray.serve.applications`, where its settings can be changed by its name'';
       services = mkOption {
         type = types.listOf (types.enum (lib.attrNames bundled));
-        default = lib.attrNames bundled;
-        defaultText = lib.literalMD "all of them";
-        description = "Which of them.";
+        default = lib.attrNames (lib.filterAttrs (_: service: !(service.optional or false)) bundled);
+        defaultText = lib.literalMD "all of them, `chat` where {option}`services.ray.llama.enable`";
+        description = ''
+          Which of them. `chat` is language models by OpenAI's interface, at `/v1`, and can be served
+          by a head that has none itself.
+        '';
       };
       model = modelFile ''
         Generative model of those services that think, a YAML or NPZ file; null: the umbrella

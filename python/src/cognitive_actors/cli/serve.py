@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from ..cluster import ClusterError, ensure_ray_initialized
-from . import interruption
+from . import interruption, local_models
 
 
 def command(
@@ -24,6 +24,10 @@ def command(
     host: Annotated[str, typer.Option(help="Address that is listened on, where no configuration says.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port, likewise.")] = 8000,
     model: Annotated[Path | None, typer.Option(help="Generative model (YAML or NPZ); the umbrella example.")] = None,
+    models: Annotated[
+        Path | None,
+        typer.Option(help="Folder whose *.gguf are served at /v1, on embedded Ray.", exists=True, file_okay=False),
+    ] = None,
     address: Annotated[str | None, typer.Option(help="Ray cluster; embedded Ray if none is named or running.")] = None,
     once: Annotated[
         bool, typer.Option("--once", help="Leave when all is up: on a cluster it goes on without this command.")
@@ -32,7 +36,8 @@ def command(
 ) -> None:
     """Serve, until Ctrl-C. What listens on other than a loopback address asks for a token.
 
-    Exit code 2 for a configuration that is none, 3 where an application does not come up.
+    Exit code 2 for a configuration that is none, 3 where an application does not come up. With --models the language
+    models of a folder are served as well, by llama.cpp's llama-server, which LLAMA_SERVER or PATH name.
     """
     # FastAPI is not needed by the other commands, and takes its time.
     try:
@@ -40,8 +45,15 @@ def command(
         from ..serve.deploy import DeployError, deploy
     except ImportError as error:
         raise ValueError(f"{error}; install what serving needs: pip install 'cognitive-actors[serve]'") from None
-    chosen = configurations.read(config) if config else configurations.bundled(host, port, _path(model))
-    ensure_ray_initialized(address)
+    chosen = (
+        configurations.read(config)
+        if config
+        else configurations.bundled(host, port, _path(model), chat=models is not None)
+    )
+    if models is None:
+        ensure_ray_initialized(address)
+    else:
+        local_models.offer(models, address)
     console = Console(stderr=True, quiet=as_json)
     with console.status("starting") as line:
 

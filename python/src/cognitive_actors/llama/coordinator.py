@@ -24,8 +24,8 @@ __all__ = ["LlamaCppCoordinator"]
 
 #: Callers come through this process alone.
 HOST = "127.0.0.1"
-#: Ports that are tried. A choice.
-PORTS = 1000
+#: The first port that is tried, as in SOLLOL's guide, and how many are. The latter is a choice.
+BASE_PORT, PORTS = 18080, 1000
 #: Seconds for an RPC server to say hello: it may have to end a batch first. A choice.
 HELLO = 5.0
 #: Seconds from a connection's end to that of its process.
@@ -37,14 +37,15 @@ class LlamaCppCoordinator:
     """Starts, watches, asks and ends one llama-server. One that failed stays failed; make another.
 
     plan: whose coordinator's node this is; its RPC servers must be leased, since they are greeted; program: name or
-    path of llama-server, which the variable LLAMA_SERVER overrides; base_port: the first that is tried; model: what
-    answers call it.
+    path of llama-server, which the variable LLAMA_SERVER overrides; base_port: the first that is tried, that of the
+    variable LLAMA_BASE_PORT or 18080 where it is None; model: what answers call it.
     """
 
     def __init__(
-        self, plan: Plan, *, program: str = "llama-server", base_port: int = 18080, model: str | None = None
+        self, plan: Plan, *, program: str = "llama-server", base_port: int | None = None, model: str | None = None
     ) -> None:
-        self._plan, self._program, self._base_port = plan, program, base_port
+        self._plan, self._program = plan, program
+        self._base_port = int(os.environ.get("LLAMA_BASE_PORT") or BASE_PORT) if base_port is None else base_port
         self._model = model or plan.model
         self._endpoints = tuple(share.endpoint for share in plan.split.shares)
         self._child: Child | None = None

@@ -16,6 +16,7 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from ..placement import DoesNotFit, Plan, plan
+from .coordinator import BASE_PORT
 from .errors import CoordinatorFailed, DeadlineExceeded
 from .knowledge import Avoided, facts, find_model
 from .options import RouterOptions
@@ -119,7 +120,8 @@ class Loader:
             min(options.context, model.sizes.context),
             options.policy,
             file=model.path,
-            port=options.coordinator_base_port,
+            # Where it really listens is found on its node.
+            port=options.coordinator_base_port or BASE_PORT,
             compute=self.computes.get(name, 0),
         )
         for place in planned.ranking:

@@ -40,7 +40,7 @@ class Pool:
         plan: Plan,
         *,
         model: str | None = None,
-        base_port: int = 18080,
+        base_port: int | None = None,
         waiting: int = 8,
         parallel: int = 1,
         check_every: float = 10.0,

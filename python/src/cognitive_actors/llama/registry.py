@@ -61,15 +61,16 @@ class NodeRegistry:
         self._nodes: dict[str, Breaker] = {}
         self._servers: dict[str, Breaker] = {}
 
-    def report(self, report: NodeReport) -> None:
+    def report(self, report: NodeReport, lost: Callable[[str], bool] = lambda node: False) -> None:
         """Take a node's report instead of its last one.
 
         Raises ValueError, and keeps what it has, for a name that another node of Ray reported under in the last 30 s,
         for an RPC server that a node of another name has in a report as young, and for one that it names twice. A node
-        that began again is another one for Ray: it is let in once its old report is stale.
+        that began again is another one for Ray: lost: asked whether a node, by its id, is there no more, which lets
+        it in at once.
         """
         now = self._clock()
-        self._check(report, now)
+        self._check(report, now, lost)
         endpoints = {device.endpoint for device in report.devices}
         for name, (old, moment) in self._reports.items():
             # Only a stale one can still have it, and nobody is to see a server twice.
@@ -104,13 +105,13 @@ class NodeRegistry:
         }
         return Known(report, now - moment, breaker.recent(now), breaker.closed(now), frozenset(shut))
 
-    def _check(self, report: NodeReport, now: float) -> None:
+    def _check(self, report: NodeReport, now: float, lost: Callable[[str], bool]) -> None:
         endpoints = [device.endpoint for device in report.devices]
         for endpoint in endpoints:
             if endpoints.count(endpoint) > 1:
                 raise ValueError(f"node {report.name!r} has the RPC server {endpoint} twice; write one device for each")
         for name, (other, moment) in self._reports.items():
-            if not now - moment <= STALE_AFTER:
+            if not now - moment <= STALE_AFTER or (other.node != report.node and lost(other.node)):
                 continue
             if name == report.name and other.node != report.node:
                 raise ValueError(
@@ -134,7 +135,7 @@ class NodeRegistryActor:
 
     def report(self, report: NodeReport) -> None:
         """Take a node's report. Raises ValueError for one that is refused."""
-        self._registry.report(report)
+        self._registry.report(report, _lost)
 
     def failed(self, node: str, endpoint: str | None, why: str) -> None:
         """Count a failure of a node's coordinator, or of an RPC server."""
@@ -147,6 +148,11 @@ class NodeRegistryActor:
     def ready(self) -> dict[str, Any]:
         """Answers once the actor can work."""
         return {"nodes": len(self._registry.known()), "pid": os.getpid()}
+
+
+def _lost(node: str) -> bool:
+    """Whether Ray has no such node, or none that is alive."""
+    return all(each["NodeID"] != node for each in ray.nodes() if each["Alive"])
 
 
 def node_registry() -> Any:

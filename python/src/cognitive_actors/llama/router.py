@@ -12,7 +12,7 @@ import ray
 from ..cluster import ensure_ray_initialized
 from ..cluster.settings import default_namespace
 from .events import Done
-from .options import BASE_PORT, CONTEXT, RouterOptions
+from .options import CONTEXT, RouterOptions
 from .registry import node_registry
 from .requests import Requests
 from .router_actor import RouterActor
@@ -37,7 +37,7 @@ class RayHybridRouter:
     enable_distributed: layers may go to RPC servers; auto_discover_rpc: to all that are reported, else only to
     rpc_backends, each ``address:port``; enable_remote_coordinator: any node may run a coordinator, else only the one
     that this process is on; num_pools: models that are served at once; coordinator_base_port: where coordinators begin
-    to look for a free port on their node's loopback; policy, context: of the planner; waiting: requests that wait for
+    to look for a free port on their node's loopback, 18080 or its LLAMA_BASE_PORT unless given; policy, context: of the planner; waiting: requests that wait for
     a pool at most; load_seconds: that a model may load for; name: of the router's actor, which others share and which
     outlives this process then: its first asker decides on its options.
 
@@ -52,7 +52,7 @@ class RayHybridRouter:
         auto_discover_rpc: bool = True,
         enable_remote_coordinator: bool = True,
         num_pools: int = 1,
-        coordinator_base_port: int = BASE_PORT,
+        coordinator_base_port: int | None = None,
         policy: str = "exact",
         context: int = CONTEXT,
         waiting: int = 8,

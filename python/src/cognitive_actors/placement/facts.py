@@ -45,9 +45,9 @@ class Node:
     none; total, available: bytes of RAM; devices: at most one of them of its RAM; files: paths of the model files on
     its own disks; shared_files: paths that it reads over the network; alive: as the cluster sees it; age: seconds since
     the report, which is stale after :data:`~cognitive_actors.placement.eligibility.STALE_AFTER`; breaker_closed: it is
-    not shut out for what it did before; free_slots: coordinators that it may still start; busy: share of its time that it works, 0 to 1;
-    recent_failures: coordinators that failed on it of late, as whoever reports counts them; may_coordinate: whoever
-    asks lets it be the coordinator, whose devices serve others all the same.
+    not shut out for what it did before; free_slots: coordinators that it may still start; busy: share of its time that
+    it works, 0 to 1; recent_failures: coordinators that failed on it of late, as whoever reports counts them;
+    may_coordinate: whoever asks lets it be the coordinator, whose devices serve others all the same.
     Raises ValueError for numbers outside these and for two devices of its RAM, which would be counted twice.
     """
 

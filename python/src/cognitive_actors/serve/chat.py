@@ -14,7 +14,7 @@ from ray.exceptions import RayError
 
 from ..llama import Done, LlamaError, RayHybridRouter, node_registry
 from ..llama.errors import CoordinatorFailed, DeadlineExceeded, ModelUnknown, PoolBusy, RequestRefused
-from ..llama.options import BASE_PORT, CONTEXT
+from ..llama.options import CONTEXT
 from ..placement import DoesNotFit, ModelUnfit
 from .application import UNAUTHORIZED, Responses, answers, application, deployed, ready
 from .chat_bodies import ChatCompletion, ChatRequest, Model, Models
@@ -52,7 +52,7 @@ class ChatArguments(BaseModel):
     waiting: int = Field(8, ge=1)
     context: int = Field(CONTEXT, ge=1)
     policy: str = "exact"
-    base_port: int = Field(BASE_PORT, ge=1, le=65535)
+    base_port: int | None = Field(None, ge=1, le=65535)
     distributed: bool = True
 
     def hybrid_router(self) -> RayHybridRouter:

@@ -11,6 +11,8 @@ from ray.serve.schema import ServeApplicationSchema, ServeDeploySchema
 
 #: Modules of this package. The first is for people, and has the place of no name: see ``prefix``.
 SERVICES = ("page", "cognitive", "organism", "pipeline", "state", "ml", "energy")
+#: Language models by OpenAI's interface, which is at /v1: only where there are any.
+CHAT = "chat"
 #: Those that are given a generative model.
 THINKING = ("page", "cognitive", "organism", "pipeline", "ml", "energy")
 #: Replicas of a service, by the requests that wait for each.
@@ -19,22 +21,26 @@ AUTOSCALING = {"min_replicas": 1, "max_replicas": 4, "target_ongoing_requests": 
 WATCHING = {**AUTOSCALING, "target_ongoing_requests": 32}
 
 
-def bundled(host: str = "127.0.0.1", port: int = 8000, model: str | None = None) -> ServeDeploySchema:
-    """All services of this package. model: path of the generative model, the umbrella example without one."""
+def bundled(
+    host: str = "127.0.0.1", port: int = 8000, model: str | None = None, *, chat: bool = False
+) -> ServeDeploySchema:
+    """All services of this package. model: path of the generative model, the umbrella example without one; chat:
+    language models as well."""
+    names = (*SERVICES, CHAT) if chat else SERVICES
     arguments = {} if model is None else {"model": model}
     return validated(
         {
             "proxy_location": "EveryNode",
             "http_options": {"host": host, "port": port},
-            "applications": [_service(name, arguments if name in THINKING else {}) for name in SERVICES],
+            "applications": [_service(name, arguments if name in THINKING else {}) for name in names],
         },
         "the services of this package",
     )
 
 
 def prefix(name: str) -> str:
-    """Path of a service of this package: its name, and ``/`` for the page."""
-    return "/" if name == "page" else f"/{name}"
+    """Path of a service of this package: its name, but for ``/`` of the page and ``/v1`` of language models."""
+    return {"page": "/", CHAT: "/v1"}.get(name, f"/{name}")
 
 
 def is_page(application: ServeApplicationSchema) -> bool:
