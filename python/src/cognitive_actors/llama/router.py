@@ -37,9 +37,9 @@ class RayHybridRouter:
     enable_distributed: layers may go to RPC servers; auto_discover_rpc: to all that are reported, else only to
     rpc_backends, each ``address:port``; enable_remote_coordinator: any node may run a coordinator, else only the one
     that this process is on; num_pools: models that are served at once; coordinator_base_port: where coordinators begin
-    to look for a free port on their node's loopback, 18080 or its LLAMA_BASE_PORT unless given; policy, context: of the planner; waiting: requests that wait for
-    a pool at most; load_seconds: that a model may load for; name: of the router's actor, which others share and which
-    outlives this process then: its first asker decides on its options.
+    to look for a free port on their node's loopback, 18080 or its LLAMA_BASE_PORT unless given; policy, context: of
+    the planner; waiting: requests that wait for a pool at most; load_seconds: that a model may load for; name: of the
+    router's actor, which others share and which outlives this process then: its first asker decides on its options.
 
     Raises ClusterError without a cluster, ValueError for options that say nothing.
     """
