@@ -7,7 +7,7 @@
 # make bench          the engine beside pymdp, the pipeline beside the core alone, plans for a thousand nodes
 # make bench-cluster  services.ray beside a bare `ray start`, in containers
 # make bench-recovery how long both take to recover from the same faults
-# make bench-services the services beside an empty application; durable tasks under fire
+# make bench-services the services beside an empty application, durable tasks under fire, chat beside a llama-server
 # make soak           a random process is killed every 20 s, in containers: make soak MINUTES=20
 
 PYTHON ?= python3
@@ -77,6 +77,7 @@ bench-recovery: $(VENV)/.tested
 bench-services: $(VENV)/.tested
 	cd python && ../$(BIN)/python -m benchmarks.serving --output ../$(OUT)/benchmarks
 	cd python && ../$(BIN)/python -m benchmarks.dispatch --tasks 100000
+	cd python && PYTHONPATH=tests ../$(BIN)/python -m benchmarks.chatting --output ../$(OUT)/benchmarks
 
 soak: $(VENV)/.tested
 	$(BIN)/python tests/benchmarks/soak.py --minutes $(MINUTES) --output $(OUT)/benchmarks

@@ -1,11 +1,13 @@
 """A chat by way of the cluster beside one with the llama-server itself, in the same run.
 
-    python -m benchmarks.chatting --model FILE.gguf [--rounds 30] [--tokens 100]
+    PYTHONPATH=tests python -m benchmarks.chatting [--model FILE.gguf] [--rounds 30] [--tokens 40]
 
 One coordinator on an embedded Ray, without RPC servers; the same model, question and settings on a llama-server of the
 benchmark's own. Rounds alternate; what is compared is the medians of the seconds to the first token and between tokens.
 Both streams are read alike, by one HTTP client, so that ``/v1`` counts with all of its parts; the router is read as
-programs on the cluster read it. A promise that is missed is shown, not failed.
+programs on the cluster read it. Both servers compute on one thread: on two, a machine of two cores would have none left
+for whoever reads. Without --model it is one of 25 million parameters, of weights by chance. A promise that is missed is
+shown, not failed.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import argparse
 import asyncio
 import json
 import os
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -69,6 +72,30 @@ async def timed(stream: Stream) -> tuple[float, float]:
     return moments[0] - begin, (moments[-1] - moments[0]) / (len(moments) - 1)
 
 
+def made(folder: Path) -> Path:
+    """A model that computes a token in some milliseconds."""
+    from tiny_gguf import tiny_tensors, write_gguf
+
+    layers, width, inner, heads = 8, 512, 1408, 8
+    keys = {
+        "block_count": layers,
+        "embedding_length": width,
+        "feed_forward_length": inner,
+        "attention.head_count": heads,
+        "attention.head_count_kv": heads,
+        "rope.dimension_count": width // heads,
+    }
+    return write_gguf(folder / "model.gguf", tiny_tensors(layers, width, inner, width), keys)
+
+
+def on_one_thread(program: str, folder: Path) -> str:
+    """A llama-server that computes on one thread, whoever starts it."""
+    found = folder / "llama-server"
+    found.write_text(f'#!/bin/sh\nexec {shlex.quote(program)} "$@" --threads 1\n')
+    found.chmod(0o755)
+    return str(found)
+
+
 def register(model: Path) -> None:
     """This machine, with the model."""
     memory = psutil.virtual_memory()
@@ -110,19 +137,21 @@ async def compare(options: argparse.Namespace) -> dict[str, list[tuple[float, fl
 def main() -> None:
     """Measure, print a table and write the figures where --output says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--model", type=Path)
     parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--tokens", type=int, default=100)
+    parser.add_argument("--tokens", type=int, default=40)
     parser.add_argument("--output", type=Path, default=Path("results/benchmarks"))
     options = parser.parse_args()
     program = os.environ.get("LLAMA_SERVER") or shutil.which("llama-server")
     if program is None:
         parser.error("there is no llama-server; install llama.cpp, or name the program in LLAMA_SERVER")
-    os.environ["LLAMA_SERVER"] = program
-    ensure_ray_initialized("local", resources={COORDINATOR: 1})
-    context = str(min(4096, read_sizes(options.model).context))
-    command = [program, "-m", options.model, "--host", "127.0.0.1", "--port", str(DIRECT), "-c", context]
-    with tempfile.TemporaryFile() as log:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as log:
+        options.model = options.model or made(Path(folder))
+        program = on_one_thread(program, Path(folder))
+        os.environ["LLAMA_SERVER"] = program
+        ensure_ray_initialized("local", resources={COORDINATOR: 1})
+        context = str(min(4096, read_sizes(options.model).context))
+        command = [program, "-m", options.model, "--host", "127.0.0.1", "--port", str(DIRECT), "-c", context]
         direct = subprocess.Popen([*command, "-np", "1", "--offline", "-ngl", "0"], stdout=log, stderr=log)
         try:
             serve.start(http_options={"host": "127.0.0.1", "port": PORT})
