@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import pytest
 
 from cognitive_actors.llama.reports import DeviceReport, NodeReport
 
@@ -34,11 +30,3 @@ def listening() -> Iterator[socket.socket]:
 def port_of(server: socket.socket) -> int:
     port: int = server.getsockname()[1]
     return port
-
-
-def llama_server() -> str:
-    """The program. Skips the test where there is none."""
-    found = os.environ.get("LLAMA_SERVER") or shutil.which("llama-server")
-    if not found:
-        pytest.skip("no llama-server: install llama.cpp, or name the program in LLAMA_SERVER")
-    return found

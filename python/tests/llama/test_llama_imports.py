@@ -1,4 +1,4 @@
-"""The room of language models stands on the cluster and on placement: nothing of services, agents and their thinking."""
+"""The room of language models stands on the cluster, on files and on placement: it knows no services and no agents."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import cognitive_actors.llama
 
 LLAMA = Path(str(cognitive_actors.llama.__file__)).parent
-ALLOWED = {"cluster", "placement"}
+ALLOWED = {"cluster", "files", "placement"}
 FILES = sorted(LLAMA.glob("*.py"))
 
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 import ray
-from node_reports import device, listening, llama_server, port_of, reported
+from llama_programs import llama_server
+from node_reports import device, listening, port_of, reported
 from processes import python
 from redis_server import redis_server
 from tiny_gguf import tiny_tensors, write_gguf

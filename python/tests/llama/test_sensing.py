@@ -9,7 +9,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from node_reports import listening, llama_server, port_of
+from llama_programs import llama_server
+from node_reports import listening, port_of
 from tiny_gguf import LAYERS, tiny_tensors, write_gguf
 
 from cognitive_actors.llama.builds import build_of
