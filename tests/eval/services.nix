@@ -16,12 +16,14 @@ let
     nodeAddress = "10.0.0.2";
     auth.tokenFile = "/run/secrets/token";
   };
-  names = lib.attrNames (import ../../modules/ray/bundled-services.nix);
-  served =
-    serve:
+  names = lib.remove "chat" everything;
+  everything = lib.attrNames (import ../../modules/ray/bundled-services.nix);
+  served = serve: servedBy { inherit serve; };
+  servedBy =
+    settings:
     lib.listToAttrs (
       map (application: lib.nameValuePair application.name application)
-        (builtins.fromJSON (ray { inherit serve; }).environment.etc."ray/serve.json".text).applications
+        (builtins.fromJSON (ray settings).environment.etc."ray/serve.json".text).applications
     );
   all = served { bundled.enable = true; };
   told =
@@ -128,6 +130,33 @@ in
       energy = "/srv/other.yaml";
       mine = "mine:build";
       ml = true;
+    };
+  };
+  language-models-are-served-where-there-are-any = {
+    expr = {
+      there = lib.attrNames (servedBy {
+        llama.enable = true;
+        serve.bundled.enable = true;
+      });
+      chosen = lib.attrNames (servedBy {
+        llama.enable = true;
+        serve.bundled = {
+          enable = true;
+          services = [ "state" ];
+        };
+      });
+      elsewhere =
+        (served {
+          bundled = {
+            enable = true;
+            services = [ "chat" ];
+          };
+        }).chat.route_prefix;
+    };
+    expected = {
+      there = everything;
+      chosen = [ "state" ];
+      elsewhere = "/v1";
     };
   };
   some-can-be-left-out = {

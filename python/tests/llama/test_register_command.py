@@ -144,10 +144,13 @@ def test_where_there_is_no_cluster_it_waits_for_one(tmp_path: Path) -> None:
     assert (code, output, errors) == (0, "", "")
 
 
-def test_a_name_that_another_node_has_is_refused(namespace: str) -> None:
-    ray.get(node_registry().report.remote(reported("one", "another node of Ray")), timeout=SECONDS)
-    done = invoked("--name", "one", "--once", *cluster())
-    assert "another node reports as 'one'" in done and "give this one another --name" in done
+def test_a_server_that_another_node_has_is_refused(namespace: str) -> None:
+    here = ray.get_runtime_context().get_node_id()
+    with listening() as server:
+        endpoint = f"127.0.0.1:{port_of(server)}"
+        ray.get(node_registry().report.remote(reported("other", here, device(endpoint, "CPU", None))), timeout=SECONDS)
+        done = invoked("--name", "one", "--once", "--rpc", f"CPU={endpoint}", "--rpc-build", "11669", *cluster())
+    assert f"node 'other' has the RPC server {endpoint} already" in done and "give --rpc the address" in done
 
 
 def invoked(*arguments: str) -> str:

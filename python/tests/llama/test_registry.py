@@ -49,6 +49,16 @@ def test_a_name_belongs_to_one_node_until_its_report_is_stale(registry: NodeRegi
     assert [x.report.node for x in registry.known()] == ["two"]
 
 
+def test_a_node_that_is_lost_makes_way_at_once(registry: NodeRegistry) -> None:
+    registry.report(reported("a", "one"))
+    registry.report(reported("b", "two", device("10.0.0.1:50052")))
+    registry.report(reported("a", "three"), lambda node: node == "one")
+    registry.report(reported("c", "four", device("10.0.0.1:50052")), lambda node: node == "two")
+    known = {each.report.name: each.report for each in registry.known()}
+    assert {name: each.node for name, each in known.items()} == {"a": "three", "b": "two", "c": "four"}
+    assert not known["b"].devices
+
+
 def test_an_rpc_server_belongs_to_one_node(registry: NodeRegistry, clock: Clock) -> None:
     first, second = device("10.0.0.1:50052"), device("10.0.0.1:50053", "CPU", None)
     registry.report(reported("a", None, first, second))

@@ -95,9 +95,21 @@ def test_a_heartbeat_reports_this_machine() -> None:
 
 
 def test_a_report_that_is_refused_says_why() -> None:
-    answer(node_registry().report.remote(reported("a", "another node of Ray")))
-    with pytest.raises(ReportRefused, match="another node reports as 'a'"):
-        heartbeat("a", []).once()
+    with listening() as server:
+        own = RpcServer("CPU", "127.0.0.1", port_of(server))
+        # As a node that is alive under another name.
+        here = ray.get_runtime_context().get_node_id()
+        answer(node_registry().report.remote(reported("b", here, device(own.endpoint))))
+        with pytest.raises(ReportRefused, match="node 'b' has the RPC server"):
+            heartbeat("a", [], own).once()
+
+
+def test_a_node_that_ray_has_lost_makes_way_at_once() -> None:
+    here = ray.get_runtime_context().get_node_id()
+    answer(node_registry().report.remote(reported("a", "a node that was switched off")))
+    assert heartbeat("a", []).once().node == here
+    with pytest.raises(ValueError, match="another node reports as 'a'"):
+        answer(node_registry().report.remote(reported("a", "another node of Ray")))
 
 
 def test_a_cluster_that_is_away_is_waited_for_and_said_once() -> None:
