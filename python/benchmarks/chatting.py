@@ -38,6 +38,7 @@ from cognitive_actors.llama.reports import ModelReport, NodeReport
 from cognitive_actors.llama.resources import COORDINATOR
 from cognitive_actors.placement import read_sizes
 from cognitive_actors.serve import chat
+from cognitive_actors.serve.named import ROUTER
 
 #: Seconds that are added at most: to the first token, and to each after it.
 FIRST, EACH = 0.010, 0.001
@@ -115,7 +116,7 @@ async def compare(options: argparse.Namespace) -> dict[str, list[tuple[float, fl
     """The figures of each round, by who was asked."""
     register(options.model)
     # While it runs nobody else may say that the report is stale: the model is loaded at once, and stays.
-    router = RayHybridRouter(name=chat.ROUTER)
+    router = RayHybridRouter(name=ROUTER)
     body = question(options.tokens)
     asked = {key: value for key, value in body.items() if key not in ("model", "messages")}
     async with aiohttp.ClientSession() as session:

@@ -9,12 +9,12 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 
 from cognitive_actors.cluster import ClusterError
 from cognitive_actors.serve.application import application
-from cognitive_actors.serve.guard import CHANGES
+from cognitive_actors.serve.guard import CHANGES, take_longer
 from cognitive_actors.serve.problems import MEDIA_TYPE
 from cognitive_actors.serve.settings import ServiceSettings
 
@@ -34,6 +34,12 @@ def made(**settings: Any) -> FastAPI:
 
     @app.get("/sleep")
     async def sleep(seconds: float) -> str:
+        await asyncio.sleep(seconds)
+        return "slept"
+
+    @app.get("/linger")
+    async def linger(request: Request, allowed: float, seconds: float) -> str:
+        take_longer(request, allowed)
         await asyncio.sleep(seconds)
         return "slept"
 
@@ -98,6 +104,17 @@ def test_a_body_that_is_too_large_is_refused(announced: bool) -> None:
 def test_a_request_that_takes_too_long_is_given_up() -> None:
     response = asked(made(timeout=0.1), lambda client: client.get("/sleep?seconds=60"))
     assert "within 0.1 s" in problem(response, 504)["detail"]
+
+
+def test_a_request_may_be_given_longer_than_others() -> None:
+    def ask(allowed: float, seconds: float) -> Any:
+        place = f"/linger?allowed={allowed}&seconds={seconds}"
+        return asked(made(timeout=0.2), lambda client: client.get(place))
+
+    assert ask(60, 0.5).json() == "slept"
+    assert "within 0.3 s" in problem(ask(0.3, 60), 504)["detail"]
+    # Never shorter.
+    assert "within 0.2 s" in problem(ask(0.1, 60), 504)["detail"]
 
 
 def test_a_reply_that_has_begun_takes_its_time() -> None:

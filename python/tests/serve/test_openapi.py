@@ -23,7 +23,7 @@ expected-statuses = ["2xx", "401", "403", "404", "409", "410", "412"]
 LOOKED_AT = {
     # What it is for, people see: the page and its events are not described.
     "page": ((), "3 selected / 3 total"),
-    "cognitive": ((), "6 selected / 6 total"),
+    "cognitive": ((), "7 selected / 7 total"),
     # Without agents everything else would be 503.
     "organism": (("--exclude-path=/shutdown",), "8 selected / 9 total"),
     "pipeline": ((), "7 selected / 7 total"),

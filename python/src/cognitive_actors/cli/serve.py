@@ -28,6 +28,9 @@ def command(
         Path | None,
         typer.Option(help="Folder whose *.gguf are served at /v1, on embedded Ray.", exists=True, file_okay=False),
     ] = None,
+    language: Annotated[
+        str | None, typer.Option(help="Of --models, the one that puts cycles into words: /cognitive/words.")
+    ] = None,
     address: Annotated[str | None, typer.Option(help="Ray cluster; embedded Ray if none is named or running.")] = None,
     once: Annotated[
         bool, typer.Option("--once", help="Leave when all is up: on a cluster it goes on without this command.")
@@ -39,6 +42,13 @@ def command(
     Exit code 2 for a configuration that is none, 3 where an application does not come up. With --models the language
     models of a folder are served as well, by llama.cpp's llama-server, which LLAMA_SERVER or PATH name.
     """
+    if language is not None and models is None:
+        raise ValueError("--language is for the models of a folder; write --models FOLDER beside it")
+    if language is not None and config is not None:
+        raise ValueError(
+            f"--language is for the services of this package; write `language: {language}` into the args of the"
+            f" application of cognitive_actors.serve.cognitive:build in {config}"
+        )
     # FastAPI is not needed by the other commands, and takes its time.
     try:
         from ..serve import config as configurations
@@ -48,7 +58,7 @@ def command(
     chosen = (
         configurations.read(config)
         if config
-        else configurations.bundled(host, port, _path(model), chat=models is not None)
+        else configurations.bundled(host, port, _path(model), chat=models is not None, language=language)
     )
     if models is None:
         ensure_ray_initialized(address)

@@ -19,12 +19,10 @@ from ..placement import DoesNotFit, ModelUnfit
 from .application import UNAUTHORIZED, Responses, answers, application, deployed, ready
 from .chat_bodies import ChatCompletion, ChatRequest, Model, Models
 from .guard import CHANGES
-from .named import reasons_of
+from .named import ROUTER, reasons_of
 from .problems import RETRY_SECONDS, Refused, away
 from .settings import ServiceSettings
 
-#: The router's actor, which all replicas share, unless given.
-ROUTER = "llama-router"
 #: Seconds that registry and router are given to say that they are there.
 READY_SECONDS = 2.0
 EVENTS = "text/event-stream"

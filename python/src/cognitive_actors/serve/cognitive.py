@@ -1,11 +1,11 @@
-"""``/cognitive``: one cycle for a stimulus, with or without its consequences."""
+"""``/cognitive``: one cycle for a stimulus, with or without its consequences, and in words."""
 
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from typing import Annotated, Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, Field
 from ray import serve
@@ -13,11 +13,14 @@ from ray.exceptions import RayError
 
 from .application import UNAUTHORIZED, Responses, answers, application, deployed, ready, takes
 from .arguments import PopulationArguments
-from .guard import CHANGES
+from .guard import CHANGES, take_longer
+from .named import ROUTER
 from .once import TAKEN, Once
 from .problems import Refused
 from .settings import ServiceSettings
 from .stimulus import Cycle, Stimulus, stimulus_of
+from .wording import conversation, seen
+from .words import Worded, Words
 
 #: Seconds that the agents' actor is given to say that it is there.
 READY_SECONDS = 2.0
@@ -25,6 +28,7 @@ READY_SECONDS = 2.0
 STREAM_CHUNK = 32
 NDJSON = "application/x-ndjson"
 LATE = answers(_409="The stimulus is older than the last one of its agent.")
+WORDLESS = answers(_404="No language model is named, or no node has it.")
 LINES: Responses = {
     200: {"description": "A line of JSON for each stimulus, and one at the end.", "content": {NDJSON: {}}}
 }
@@ -33,10 +37,14 @@ LINES: Responses = {
 class CognitiveArguments(PopulationArguments):
     """``args`` of the application, beside which agents it is for. batch, wait: requests that are thought about together
     at most, and seconds that the first one waits for others: with many clients a shorter wait makes small batches, and
-    each costs a call of the actor."""
+    each costs a call of the actor; language: the model that puts cycles into words, as ``/v1/models`` names it; router:
+    that of ``/v1``; seconds: that words may take, the model's loading included."""
 
     batch: int = Field(32, ge=1)
     wait: float = Field(0.01, ge=0.0)
+    language: str | None = Field(None, min_length=1)
+    router: str = Field(ROUTER, min_length=1)
+    seconds: float = Field(300.0, gt=0.0)
 
 
 Several = Field(min_length=1, max_length=10_000)
@@ -54,6 +62,7 @@ class Cognitive:
     def __init__(self, arguments: CognitiveArguments) -> None:
         self.settings = ServiceSettings.read()
         self.population = arguments.shared()
+        self.words = Words(arguments.language, arguments.router, arguments.seconds)
         for batched in (self._execute, self._advise):
             batched.set_max_batch_size(arguments.batch)
             batched.set_batch_wait_timeout_s(arguments.wait)
@@ -85,6 +94,15 @@ class Cognitive:
             """What ``/execute`` would answer; nothing changes."""
             return JSONResponse(_accepted(await self._advise(stimulus.model_dump(exclude_none=True))))
 
+        # It costs, and so it is not for everybody.
+        @app.post("/words", dependencies=CHANGES, responses=UNAUTHORIZED | WORDLESS | LATE, response_model=Worded)
+        @takes(stimulus=known)
+        async def words(stimulus: Stimulus, request: Request) -> JSONResponse:
+            """What ``/execute`` would answer, and what a language model says of it; nothing changes."""
+            language = self.words.named()
+            take_longer(request, self.words.seconds)
+            return JSONResponse(await self._worded(stimulus, language))
+
         @app.post("/stream", dependencies=CHANGES, responses=UNAUTHORIZED | LINES, response_class=StreamingResponse)
         async def stream(stimuli: Stimuli, once: Once = None) -> StreamingResponse:
             """A cycle for each stimulus, as lines of JSON. The last line is ``{"done": N}``: without it the stream is
@@ -107,6 +125,11 @@ class Cognitive:
     async def _advise(self, records: list[dict[str, Any]]) -> list[dict[str, Any] | Refused]:
         return await self.population.think(records, advise=True)
 
+    async def _worded(self, stimulus: Stimulus, language: str) -> dict[str, Any]:
+        cycle = _accepted(await self._advise(stimulus.model_dump(exclude_none=True)))
+        told = conversation(seen(self.population.model, stimulus.observation), cycle)
+        return {"cycle": cycle, "model": language, "words": await self.words.say(told)}
+
     async def _lines(self, stimuli: list[Stimulus], once: str | None) -> AsyncIterator[bytes]:
         done = 0
         for begin in range(0, len(stimuli), STREAM_CHUNK):
@@ -125,6 +148,7 @@ class Cognitive:
             "model": population.model.name,
             "modalities": {m.name: list(m.outcomes) for m in population.model.modalities},
             "actor": population.name,
+            "language": self.words.language,
             "durable": population.durability is not None,
             "timeout": self.settings.timeout,
             "in_flight": self.settings.in_flight,

@@ -22,17 +22,25 @@ WATCHING = {**AUTOSCALING, "target_ongoing_requests": 32}
 
 
 def bundled(
-    host: str = "127.0.0.1", port: int = 8000, model: str | None = None, *, chat: bool = False
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    model: str | None = None,
+    *,
+    chat: bool = False,
+    language: str | None = None,
 ) -> ServeDeploySchema:
     """All services of this package. model: path of the generative model, the umbrella example without one; chat:
-    language models as well."""
+    language models as well; language: that of them which puts cycles into words."""
     names = (*SERVICES, CHAT) if chat else SERVICES
-    arguments = {} if model is None else {"model": model}
+    thinking = {} if model is None else {"model": model}
+    arguments = dict.fromkeys(THINKING, thinking)
+    if language is not None:
+        arguments["cognitive"] = {**thinking, "language": language}
     return validated(
         {
             "proxy_location": "EveryNode",
             "http_options": {"host": host, "port": port},
-            "applications": [_service(name, arguments if name in THINKING else {}) for name in names],
+            "applications": [_service(name, arguments.get(name, {})) for name in names],
         },
         "the services of this package",
     )

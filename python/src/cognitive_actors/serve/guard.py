@@ -15,6 +15,7 @@ from .settings import ServiceSettings
 
 #: Asked by whoever watches the service, also when it is busy.
 WATCHED = ("/health", "/ready", "/status")
+_PASSAGE = "cognitive_actors.passage"
 _bearer = HTTPBearer(auto_error=False, description="The services' token, or the cluster's where they have none.")
 
 
@@ -30,6 +31,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         passage = _Passage(self._settings, receive, send)
+        scope = {**scope, _PASSAGE: passage}
         if self._in_flight >= self._settings.in_flight:
             busy = f"{self._in_flight} requests are under way here; try again"
             later = Refused(429, busy, {"Retry-After": str(RETRY_SECONDS)})
@@ -47,7 +49,7 @@ class Guard:
         except TimeoutError:
             if not passage.deadline.expired() or passage.answered:
                 raise
-            refused = Refused(504, f"no answer within {self._settings.timeout:g} s; ask for less at a time, or later")
+            refused = Refused(504, f"no answer within {passage.seconds:g} s; ask for less at a time, or later")
         finally:
             self._in_flight -= 1
         if refused is not None and not passage.answered:
@@ -66,6 +68,7 @@ class _Passage:
     def __init__(self, settings: ServiceSettings, receive: Receive, send: Send) -> None:
         self._most, self._receive, self._send = settings.body, receive, send
         self._bytes, self.answered = 0, False
+        self.seconds = settings.timeout
         self.refused: Refused | None = None
         self.deadline = asyncio.timeout(None)
 
@@ -91,8 +94,19 @@ class _Passage:
             self.deadline.reschedule(None)
         await self._send(message)
 
+    def longer(self, seconds: float) -> None:
+        if seconds > self.seconds and not self.answered:
+            self.seconds = seconds
+            self.deadline.reschedule(asyncio.get_running_loop().time() + seconds)
+
     def too_large(self) -> Refused:
         return Refused(413, f"the body has more than {self._most} bytes; send it in parts")
+
+
+def take_longer(request: Request, seconds: float) -> None:
+    """Give a request seconds from now on, where that is more than all have. To be called once it has shown that it is
+    worth them: with its body come, and its token looked at."""
+    request.scope[_PASSAGE].longer(seconds)
 
 
 async def check_token(

@@ -18,6 +18,8 @@ from .refused import Refused
 
 #: The actor that owns the shared state, unless given.
 STATE = "state"
+#: The router of language models, likewise.
+ROUTER = "llama-router"
 #: What the state's owner says, as a status.
 _STATUS = {StateConflict: 412, StateMissing: 404, HistoryGone: 410, StateFull: 422, OtherChange: 409}
 
