@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,3 +28,15 @@ def test_imports_of_llama(path: Path) -> None:
 
 def test_there_are_files_to_check() -> None:
     assert len(FILES) >= 15
+
+
+def test_the_command_needs_nothing_that_only_coordinators_need() -> None:
+    missing = "for name in ('aiohttp', 'pynvml', 'redis', 'fastapi'): sys.modules[name] = None"
+    code = f"import sys\n{missing}\nimport cognitive_actors.cli.app, cognitive_actors.llama.reporting"
+    subprocess.run([sys.executable, "-c", code], timeout=120, check=True)
+
+
+def test_a_package_that_coordinators_lack_is_named() -> None:
+    code = "import sys; sys.modules['aiohttp'] = None; from cognitive_actors.llama import RayHybridRouter"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert "RayHybridRouter needs aiohttp; install cognitive-actors[llama]" in done.stderr
