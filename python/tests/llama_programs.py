@@ -1,12 +1,11 @@
 """The real llama-server and RPC server of llama.cpp, and servers of tests that end with them.
 
-Those that LLAMA_SERVER and GGML_RPC_SERVER name, or on PATH; else, on Debian, those of its packages in sid, which are
-put into a directory of their own, once for all tests to come. Nothing else of the machine changes.
+Those that LLAMA_SERVER and GGML_RPC_SERVER name, or on PATH; else those that tests/llama-programs of this repository
+puts into a directory of their own, once for all tests to come. Nothing else of the machine changes.
 """
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import os
 import re
@@ -21,21 +20,9 @@ from pathlib import Path
 
 import pytest
 
-_CACHE = Path("~/.cache/ray-nixos/llama").expanduser()
-_KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-_WANTED = ("llama.cpp-tools", "llama.cpp-tools-extra", "libggml0-backend-rpc")
-# Beside those, what of their dependencies the two programs load.
-_LOADED = ("libllama0", "libggml0", "libc6", "libgcc-s1", "libstdc++6", "libgomp1", "libssl3t64", "libzstd1", "zlib1g")
-_PROGRAMS = {
-    "llama-server": "usr/bin/llama-server",
-    "ggml-rpc-server": "usr/libexec/x86_64-linux-gnu/llama/bin/ggml-rpc-server",
-}
-# ggml looks for its backends where it is started; the loader of the packages goes with their libc.
-_WRAPPER = """#!/bin/sh
-lib={root}/usr/lib/x86_64-linux-gnu
-cd "$lib/ggml/backends0" || exit
-exec "$lib/ld-linux-x86-64.so.2" --library-path "$lib:$lib/llama" {root}/{program} "$@"
-"""
+_INSTALLER = Path(__file__).resolve().parents[2] / "tests/llama-programs"
+# Where the machines of cluster tests find them as well.
+_PROGRAMS = Path("~/.cache/ray-nixos/llama-programs").expanduser()
 
 
 def llama_server() -> str:
@@ -45,7 +32,7 @@ def llama_server() -> str:
 
 def rpc_server() -> str:
     """The path of its RPC server. Skips as ``llama_server`` does."""
-    return _program("GGML_RPC_SERVER", "ggml-rpc-server", "llama-rpc-server", "rpc-server")
+    return _program("GGML_RPC_SERVER", "llama-rpc-server", "ggml-rpc-server", "rpc-server")
 
 
 def _program(variable: str, *names: str) -> str:
@@ -54,71 +41,21 @@ def _program(variable: str, *names: str) -> str:
         return found
     if missing := _install():
         pytest.skip(f"no {names[0]}: {missing}; install llama.cpp with RPC, or name the program in {variable}")
-    return str(_CACHE / "bin" / names[0])
+    return str(_PROGRAMS / "bin" / names[0])
 
 
 @functools.cache
 def _install() -> str | None:
-    """Why the packages of sid cannot be had; None where they are there."""
-    lacking = [tool for tool in ("apt-get", "dpkg-deb") if shutil.which(tool) is None]
-    if lacking or os.uname().machine != "x86_64" or not _KEYS.exists():
-        return f"this is no Debian of amd64 with {_KEYS}"
-    _CACHE.mkdir(parents=True, exist_ok=True)
-    with open(_CACHE / "lock", "w") as lock:
-        # Another test's process may be at it.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if all((_CACHE / "bin" / name).exists() for name in _PROGRAMS):
-            return None
-        try:
-            _unpack(_downloaded(_CACHE / "apt"), _CACHE / "root")
-        except subprocess.SubprocessError as failure:
-            said = failure.stderr if isinstance(failure, subprocess.CalledProcessError) else str(failure)
-            return f"Debian's packages cannot be had: {str(said).strip()[-300:]}"
-        finally:
-            shutil.rmtree(_CACHE / "apt", ignore_errors=True)
+    """Why the programs cannot be had; None where they are there."""
+    try:
+        subprocess.run(
+            [_INSTALLER, _PROGRAMS], check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=600
+        )
+    except subprocess.CalledProcessError as failure:
+        return str(failure.stderr).strip()
+    except (OSError, subprocess.TimeoutExpired) as failure:
+        return str(failure)
     return None
-
-
-def _downloaded(apt: Path) -> Path:
-    """The directory with the packages, signed as Debian signs them."""
-    for name in ("state/lists/partial", "cache/archives/partial", "log"):
-        (apt / name).mkdir(parents=True, exist_ok=True)
-    (apt / "status").touch()
-    signed = f"[signed-by={_KEYS} check-valid-until=no]"
-    (apt / "sources.list").write_text(f"deb {signed} http://deb.debian.org/debian sid main\n")
-    settings = {
-        "Dir::Etc::sourcelist": apt / "sources.list",
-        "Dir::Etc::sourceparts": "/dev/null",
-        "Dir::State": apt / "state",
-        "Dir::State::status": apt / "status",
-        "Dir::Cache": apt / "cache",
-        "Dir::Log": apt / "log",
-        # Without root there is nobody to become.
-        "APT::Sandbox::User": "",
-        "Debug::NoLocking": "1",
-        "Acquire::Languages": "none",
-        "Acquire::http::Timeout": "20",
-    }
-    options = [part for name, value in settings.items() for part in ("-o", f"{name}={value}")]
-    _run("apt-get", "-q", *options, "update")
-    _run("apt-get", "-q", "-y", *options, "install", "--no-install-recommends", "--download-only", *_WANTED)
-    return apt / "cache/archives"
-
-
-def _unpack(archives: Path, root: Path) -> None:
-    for name in (*_WANTED, *_LOADED):
-        for package in archives.glob(f"{name}_*.deb"):
-            _run("dpkg-deb", "-x", str(package), str(root))
-    (_CACHE / "bin").mkdir(exist_ok=True)
-    for name, program in _PROGRAMS.items():
-        made = _CACHE / "bin" / f"{name}.new"
-        made.write_text(_WRAPPER.format(root=root, program=program))
-        made.chmod(0o755)
-        made.rename(_CACHE / "bin" / name)
-
-
-def _run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300)
 
 
 def free_port() -> int:
