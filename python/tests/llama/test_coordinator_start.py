@@ -7,15 +7,19 @@ import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from llama_programs import free_port, llama_server, rpc_servers
 from planned import AMPLE, planned, run
+from tiny_gguf import tiny_tensors, write_gguf
 
 from cognitive_actors.llama import coordinator as coordinators
 from cognitive_actors.llama.coordinator import LlamaCppCoordinator
 from cognitive_actors.llama.errors import CoordinatorFailed
+from cognitive_actors.placement.plans import Share, Split
+from cognitive_actors.placement.servers import MOST_SERVERS
 
 
 def test_an_rpc_server_that_is_missing_is_named_before_anything_starts(tmp_path: Path, tiny_model: Path) -> None:
@@ -49,6 +53,29 @@ def test_a_port_that_is_taken_is_not_the_one(tiny_model: Path, monkeypatch: pyte
         monkeypatch.setattr(coordinators, "_is_free", lambda port: True)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
+        run(test)
+
+
+@pytest.mark.parametrize("count", [MOST_SERVERS, MOST_SERVERS + 1])
+def test_as_many_rpc_servers_as_the_planner_gives_are_taken_and_no_more(tmp_path: Path, count: int) -> None:
+    async def test() -> None:
+        coordinator = LlamaCppCoordinator(plan, program=llama_server(), base_port=free_port())
+        try:
+            if count > MOST_SERVERS:
+                with pytest.raises(CoordinatorFailed, match="devices"):
+                    await coordinator.start(AMPLE)
+            else:
+                await coordinator.start(AMPLE)
+                await coordinator.check(AMPLE)
+        finally:
+            await coordinator.stop()
+
+    model = write_gguf(tmp_path / "model.gguf", tiny_tensors(count), {"block_count": count})
+    with rpc_servers(tmp_path, count) as servers:
+        # A layer on each, and the output unit on the last.
+        units = [*[1] * (count - 1), 2]
+        shares = [Share("n", f"d{i}", each.endpoint, units[i], 0, 0) for i, each in enumerate(servers)]
+        plan = replace(planned(model, servers[:1]), split=Split(0, tuple(shares), 0, 0))
         run(test)
 
 

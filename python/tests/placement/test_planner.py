@@ -19,6 +19,7 @@ from cognitive_actors.placement.model_sizes import ModelSizes
 from cognitive_actors.placement.planner import plan
 from cognitive_actors.placement.plans import DoesNotFit, Plan
 from cognitive_actors.placement.policies import billions
+from cognitive_actors.placement.servers import MOST_SERVERS
 
 HEAD, LARGE, SMALL = "192.168.1.10", "192.168.1.20", "192.168.1.21"
 
@@ -170,21 +171,21 @@ def test_a_server_of_another_build_than_the_coordinators() -> None:
     assert planned([strange, other], seventy(4.5)).split.shares == ()
 
 
-def test_sixteen_servers_and_no_more() -> None:
+def test_fifteen_servers_and_no_more() -> None:
     # 34 layers on its CPU and two units on each server.
     alone = node("a", 20000, server=False)
     nodes = [alone, *(node(f"helper-{i:02d}", 1600, files=frozenset()) for i in range(30))]
     model = seventy(4.5)
-    assert len(planned(nodes, replace(model, blocks=model.blocks[:65])).split.shares) == 16
-    with pytest.raises(DoesNotFit, match="without more RAM it would need more than 16 servers"):
-        planned(nodes, replace(model, blocks=model.blocks[:66]))
+    assert len(planned(nodes, replace(model, blocks=model.blocks[:63])).split.shares) == MOST_SERVERS
+    with pytest.raises(DoesNotFit, match="without more RAM it would need more than 15 servers"):
+        planned(nodes, replace(model, blocks=model.blocks[:64]))
 
 
 def test_many_devices_here_give_way_to_a_server_elsewhere() -> None:
     devices = tuple(Device(f"gpu{i}", 1100 * MIB, 1100 * MIB, f"a:{i}", BUILD) for i in range(20))
     many = replace(node("a", 20000), devices=devices)
     made = planned([many, node("b", 30000, files=frozenset())], seventy(4.5))
-    assert len(made.split.shares) == 16 and units(made)["b"] > 0
+    assert len(made.split.shares) == MOST_SERVERS and units(made)["b"] > 0
 
 
 def test_an_output_unit_that_fits_nowhere_here() -> None:
@@ -308,7 +309,7 @@ def test_a_split_sums_to_the_units_and_fits_every_cap(
     own = by_name[made.coordinator]
     needed = model.host + 256 * MIB + -(-compute // 4) + sum(sizes[: split.kept])
     assert needed == split.host <= split.cap == ram_cap(own)
-    assert len(split.shares) <= 16
+    assert len(split.shares) <= MOST_SERVERS
 
 
 @thorough

@@ -16,8 +16,8 @@ from .plans import LeftOut
 
 __all__ = ["MOST_SERVERS", "Found", "Row", "Server", "Servers", "check_endpoints", "find_servers"]
 
-#: RPC servers that llama-server takes; one more, and it aborts.
-MOST_SERVERS = 16
+#: RPC servers that llama-server takes a split over: it has 16 devices at most, one of which is none of them.
+MOST_SERVERS = 15
 
 
 class Server(NamedTuple):
