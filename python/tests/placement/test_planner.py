@@ -55,7 +55,7 @@ def test_at_16_bits_the_large_node_needs_another_for_one_unit() -> None:
     made = planned(three(), seventy(16))
     assert made.coordinator == LARGE and units(made) == {LARGE: 80, SMALL: 1}
     assert " ".join(made.arguments) == (
-        f"-m {FILE} --host {LARGE} --port 18080 -c 8192 -np 1 --metrics --offline"
+        f"-m {FILE} --host 127.0.0.1 --port 18080 -c 8192 -np 1 --metrics --offline"
         f" --rpc {SMALL}:50053,{LARGE}:50052 -ngl 14 -ts 1,13 --fit off"
     )
 

@@ -12,7 +12,7 @@ from contextlib import aclosing
 from typing import Any
 
 from ..placement import Plan
-from ..placement.arguments import server_arguments
+from ..placement.arguments import LOOPBACK, server_arguments
 from .child import Child
 from .completions import BROKEN, BrokenOff, Completions
 from .errors import CoordinatorFailed, DeadlineExceeded, RequestRefused
@@ -22,8 +22,6 @@ from .server_log import ServerLog
 
 __all__ = ["LlamaCppCoordinator"]
 
-#: Callers come through this process alone.
-HOST = "127.0.0.1"
 #: The first port that is tried, as in SOLLOL's guide, and how many are. The latter is a choice.
 BASE_PORT, PORTS = 18080, 1000
 #: Seconds for an RPC server to say hello: it may have to end a batch first. A choice.
@@ -171,7 +169,7 @@ class LlamaCppCoordinator:
         # Random, and not an argument: those are seen by everybody on the machine.
         key = secrets.token_hex(32)
         plan, log = self._plan, ServerLog()
-        arguments = server_arguments(plan.file, HOST, port, plan.context, plan.split)
+        arguments = server_arguments(plan.file, port, plan.context, plan.split)
         # The sizes of compute buffers are said from the fourth level on.
         more = ("--alias", self._model, "--log-verbosity", "4")
         child = await Child.start(path, [*arguments, *more], _environment(key), log)
@@ -260,7 +258,7 @@ def _is_free(port: int) -> bool:
         # What only waits out its last connections does not keep a server from listening.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((LOOPBACK, port))
         except OSError:
             return False
         return True

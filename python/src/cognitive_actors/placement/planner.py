@@ -33,8 +33,8 @@ def plan(
     """The best node to be the coordinator of the model, with the split of its layers. The order of nodes is nothing.
 
     context: tokens of cache; policy: ``exact`` or ``total-memory``; file: the model's path, the same on all nodes;
-    port: where the coordinator is to listen; compute: bytes of a device's compute buffer, which llama.cpp tells when it
-    has loaded the model: until then it is 0, and must fit into what is held in reserve.
+    port: of the coordinator on its node's loopback; compute: bytes of a device's compute buffer, which llama.cpp tells
+    when it has loaded the model: until then it is 0, and must fit into what is held in reserve.
 
     ``total-memory`` takes the node with the best score above zero; but what would not start, because its layers have no
     room or its servers are not to be had, is no plan in either policy.
@@ -51,7 +51,7 @@ def plan(
         raise DoesNotFit(model.name, context, ranking, servers.left_out)
     best = next(node for node in nodes if node.name == ranking[0].node)
     chosen = ranker.split(best)
-    arguments = server_arguments(file, best.address, port, context, chosen)
+    arguments = server_arguments(file, port, context, chosen)
     return Plan(model.name, file, context, policy, best.name, chosen, arguments, ranking, servers.left_out)
 
 
