@@ -49,6 +49,11 @@ class Machines:
         """The node of an RPC server."""
         return next(name for name, each in self.endpoints.items() if each == endpoint)
 
+    def failures(self, name: str) -> int:
+        """How often a coordinator has failed on a node of late, as the registry knows it."""
+        known = ray.get(node_registry().known.remote())
+        return int(next(each.failures for each in known if each.report.name == name))
+
     def kill_server(self, name: str) -> None:
         self.servers[name].kill()
 

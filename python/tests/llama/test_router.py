@@ -106,6 +106,8 @@ def test_a_stream_whose_rpc_server_is_killed_says_so_and_the_next_is_answered(cl
         with pytest.raises(CoordinatorFailed) as failed:
             list(events)
         assert endpoint in failed.value.suspects
+        # The node of the coordinator has done nothing.
+        assert cluster.failures("north") == 0
         assert text_of(router.chat(MODEL, QUESTION, max_tokens=10, **GREEDY))
         assert endpoint not in router.pools[0]["layers"]
     cluster.restart_server(name)

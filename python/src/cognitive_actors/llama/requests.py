@@ -91,7 +91,7 @@ class Requests:
             raise cause from error
         if self._routes.get(model) == route:
             del self._routes[model]
-        await self._router.failed.remote(model, route.number, str(cause))
+        await self._router.failed.remote(model, route.number, cause.why, cause.suspects)
         if not left:
             raise cause from error
 

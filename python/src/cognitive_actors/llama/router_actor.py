@@ -61,9 +61,10 @@ class Router:
         # One who waits no longer does not stop it for the others.
         return await asyncio.shield(self._loading[model])
 
-    async def failed(self, model: str, number: int, why: str) -> None:
-        """A pool has failed, as a caller saw it. Of a pool that has been replaced it says nothing."""
-        await self._drop(model, number, CoordinatorFailed(why))
+    async def failed(self, model: str, number: int, why: str, suspects: tuple[str, ...]) -> None:
+        """A pool has failed, as a caller saw it; suspects: as in CoordinatorFailed. Of a pool that has been replaced it
+        says nothing."""
+        await self._drop(model, number, CoordinatorFailed(why, suspects))
 
     async def release(self, model: str) -> bool:
         """End the pool of a model, whatever it does. Returns whether there was one."""
