@@ -100,7 +100,8 @@ class RpcServer:
     def start(self) -> None:
         command = [rpc_server(), "-H", "127.0.0.1", "-p", str(self._port)]
         with open(self._log, "wb") as output:
-            self.process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+            # As below systemd: a client that is gone does not end it by a signal.
+            self.process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, restore_signals=False)
         waited(self.process, self._log, r"(?i)endpoint")
 
     def kill(self) -> None:

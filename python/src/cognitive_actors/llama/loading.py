@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from ..placement import DoesNotFit, Plan, plan
@@ -30,6 +31,8 @@ __all__ = ["Loader", "Serving", "cause_of"]
 logger = logging.getLogger(__name__)
 #: Plans that are followed at most for one request, and seconds that Ray is given to reserve what one needs.
 ATTEMPTS, RESERVE_SECONDS = 6, 5.0
+#: Seconds that a coordinator is given to end by itself.
+STOP_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,10 @@ class Serving:
 
     async def end(self) -> None:
         """End the coordinator with its actor, and give back what it holds."""
+        # An RPC server whose client is gone in the middle of an answer may go with it.
+        with suppress(RayError, TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                await self.pool.stop.remote()
         ray.kill(self.pool)
         await release(self.group)
 
