@@ -57,16 +57,14 @@ class Machines:
     def kill_server(self, name: str) -> None:
         self.servers[name].kill()
 
-    def restart_server(self, name: str) -> None:
-        """As its unit would. What it did before is forgotten."""
-        self.servers[name].kill()
-        self.servers[name].start()
-
     @contextmanager
     def hung_server(self, name: str) -> Iterator[None]:
-        """It takes connections and answers nothing, while this lasts."""
+        """It takes connections and answers nothing, while this lasts. Then it ends."""
         self.servers[name].hang()
-        yield
+        try:
+            yield
+        finally:
+            self.servers[name].kill()
 
     def report(
         self,
@@ -75,7 +73,8 @@ class Machines:
         roomy: Collection[str] = (),
         without: str | None = None,
     ) -> None:
-        """All nodes report to a registry that has forgotten what it knew.
+        """All nodes report to a registry that has forgotten what it knew. RPC servers that have ended begin again, as
+        with their units.
 
         coordinators: that have the model's file, on which no layer fits unless they are roomy; rooms: units that the
         RPC server of each node has room for, seven of the nine on east and on south unless said: compute buffers,
@@ -85,6 +84,9 @@ class Machines:
             self.lost.add(without)
         rooms = {"east": 7, "south": 7} if rooms is None else rooms
         _forget()
+        for server in self.servers.values():
+            if server.process.poll() is not None:
+                server.start()
         for name in NAMES:
             if name not in self.lost:
                 ray.get(node_registry().report.remote(self._report(name, name in coordinators, rooms, name in roomy)))

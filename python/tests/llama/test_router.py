@@ -92,7 +92,6 @@ def test_an_rpc_server_that_is_killed_while_idle_is_done_without(cluster: Machin
         cluster.kill_server(name)
         assert text_of(router.chat(MODEL, QUESTION, max_tokens=10, **GREEDY)) == before
         assert endpoint not in router.pools[0]["layers"]
-    cluster.restart_server(name)
 
 
 def test_a_stream_whose_rpc_server_is_killed_says_so_and_the_next_is_answered(cluster: Machines) -> None:
@@ -110,7 +109,6 @@ def test_a_stream_whose_rpc_server_is_killed_says_so_and_the_next_is_answered(cl
         assert cluster.failures("north") == 0
         assert text_of(router.chat(MODEL, QUESTION, max_tokens=10, **GREEDY))
         assert endpoint not in router.pools[0]["layers"]
-    cluster.restart_server(name)
 
 
 def test_an_rpc_server_that_hangs_is_done_without(cluster: Machines) -> None:
@@ -124,7 +122,6 @@ def test_an_rpc_server_that_hangs_is_done_without(cluster: Machines) -> None:
                 router.chat(MODEL, QUESTION, seconds=2.0, max_tokens=10)
             assert router.chat(MODEL, QUESTION, seconds=120.0, max_tokens=10)["choices"]
             assert endpoint not in router.pools[0]["layers"]
-    cluster.restart_server(name)
 
 
 def test_a_coordinator_that_is_killed_is_begun_anew(cluster: Machines) -> None:
