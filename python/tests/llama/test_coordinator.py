@@ -255,7 +255,7 @@ def test_it_ends_with_the_process_that_started_it(tiny_model: Path) -> None:
 
 PARENT = f"""
 import asyncio, sys, threading
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1])]!r}
 from pathlib import Path
 from planned import planned
 from cognitive_actors.llama.coordinator import LlamaCppCoordinator
