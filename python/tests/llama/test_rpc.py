@@ -13,7 +13,7 @@ from llama_programs import free_port, rpc_servers
 from planned import run
 
 from cognitive_actors.llama.errors import CoordinatorFailed
-from cognitive_actors.llama.rpc import reachable, says_hello, silent
+from cognitive_actors.llama.rpc import says_hello, silent
 
 
 @asynccontextmanager
@@ -40,9 +40,8 @@ def test_a_server_says_its_version_and_then_serves_others(tmp_path: Path) -> Non
         run(test)
 
 
-def test_one_that_hangs_is_reachable_but_says_nothing(tmp_path: Path) -> None:
+def test_one_that_hangs_says_nothing(tmp_path: Path) -> None:
     async def test() -> None:
-        assert await reachable(server.endpoint, 10)
         with pytest.raises(CoordinatorFailed, match=r"does not answer within 0\.5 s") as failed:
             await says_hello(server.endpoint, 0.5)
         assert failed.value.suspects == (server.endpoint,)
@@ -52,9 +51,8 @@ def test_one_that_hangs_is_reachable_but_says_nothing(tmp_path: Path) -> None:
         run(test)
 
 
-def test_one_that_is_not_there_is_neither(tmp_path: Path) -> None:
+def test_one_that_is_not_there_cannot_be_reached(tmp_path: Path) -> None:
     async def test() -> None:
-        assert not await reachable(gone, 10)
         with pytest.raises(CoordinatorFailed, match="cannot be reached"):
             await says_hello(gone, 10)
         found = await silent([gone, server.endpoint, hung.endpoint], 0.5)
@@ -99,6 +97,6 @@ def test_servers_of_other_builds_say_their_version_too(size: int) -> None:
 def test_what_is_no_endpoint_is_refused(endpoint: str) -> None:
     async def test() -> None:
         with pytest.raises(ValueError, match="write ADDRESS:PORT"):
-            await reachable(endpoint, 1)
+            await says_hello(endpoint, 1)
 
     run(test)

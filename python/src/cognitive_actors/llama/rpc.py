@@ -1,7 +1,7 @@
-"""Two looks at an RPC server of llama.cpp.
+"""A look at an RPC server of llama.cpp.
 
-It serves one client at a time, and dies when it answers one that has left. So anyone may look whether its port is open,
-and only who holds its lease, with no llama-server of theirs connected, may say hello.
+It serves one client at a time, and dies when it answers one that has left. So only who holds its lease, with no
+llama-server of theirs connected, may say hello.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 
 from .errors import CoordinatorFailed
 
-__all__ = ["Version", "reachable", "says_hello", "silent"]
+__all__ = ["Version", "says_hello", "silent"]
 
 #: Major, minor and patch of the protocol that a server speaks.
 Version = tuple[int, int, int]
@@ -40,15 +40,6 @@ async def _connected(endpoint: str) -> AsyncIterator[tuple[asyncio.StreamReader,
         writer.close()
         with suppress(OSError):
             await writer.wait_closed()
-
-
-async def reachable(endpoint: str, seconds: float) -> bool:
-    """Whether something listens behind ``address:port``, as far as that shows within ``seconds``. Nothing is said."""
-    try:
-        async with asyncio.timeout(seconds), _connected(endpoint):
-            return True
-    except (OSError, TimeoutError):
-        return False
 
 
 async def says_hello(endpoint: str, seconds: float) -> Version:
