@@ -17,7 +17,6 @@ import asyncio
 import json
 import os
 import shlex
-import shutil
 import statistics
 import subprocess
 import tempfile
@@ -29,8 +28,11 @@ from typing import Any
 
 import aiohttp
 import psutil
+import pytest
 import ray
+from llama_programs import llama_server
 from ray import serve
+from tiny_gguf import tiny_tensors, write_gguf
 
 from cognitive_actors.cluster import ensure_ray_initialized
 from cognitive_actors.llama import Done, RayHybridRouter, node_registry
@@ -75,8 +77,6 @@ async def timed(stream: Stream) -> tuple[float, float]:
 
 def made(folder: Path) -> Path:
     """A model that computes a token in some milliseconds."""
-    from tiny_gguf import tiny_tensors, write_gguf
-
     layers, width, inner, heads = 8, 512, 1408, 8
     keys = {
         "block_count": layers,
@@ -143,9 +143,11 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=40)
     parser.add_argument("--output", type=Path, default=Path("results/benchmarks"))
     options = parser.parse_args()
-    program = os.environ.get("LLAMA_SERVER") or shutil.which("llama-server")
-    if program is None:
-        parser.error("there is no llama-server; install llama.cpp, or name the program in LLAMA_SERVER")
+    try:
+        # As the tests have it, which put it there where it can be had.
+        program = llama_server()
+    except pytest.skip.Exception as missing:
+        parser.error(str(missing))
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as log:
         options.model = options.model or made(Path(folder))
         program = on_one_thread(program, Path(folder))
