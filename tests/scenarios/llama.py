@@ -264,7 +264,7 @@ print(json.dumps({"whole": whole, "told": told, "reason": end.finish_reason, "po
     assert set(spread["layers"]) == {f"10.42.0.1:{PORT}", f"10.42.0.3:{PORT}"}, spread
     assert spread["kept"] + sum(spread["layers"].values()) == 9, spread
     # What llama-server says is in the journal of its machine.
-    worker.succeed("journalctl --no-pager --quiet --identifier=llama-server | grep --quiet 'listening on http'")
+    worker.succeed("journalctl --no-pager --quiet --identifier=llama-server | grep 'listening on http'")
 
 # What is loaded stays as it is. After that two machines may have the coordinator, and one RPC server holds all that it
 # does not keep.
