@@ -8,40 +8,7 @@
 }:
 let
   inherit (import ./fires.nix { inherit lib messages; }) fires;
-  joined = {
-    role = "worker";
-    headAddress = "10.0.0.1";
-    nodeAddress = "10.0.0.2";
-    auth.tokenFile = "/run/secrets/token";
-    interfaces = [ "eth7" ];
-    allowedSubnets = [ "10.0.0.0/24" ];
-  };
-  serving =
-    llama:
-    joined
-    // {
-      llama = llama // {
-        enable = true;
-      };
-    };
-  two = serving {
-    rpcServers = {
-      CPU = {
-        threads = 4;
-        cache = true;
-      };
-      CUDA0.port = 50053;
-    };
-    coordinators = 2;
-    models = {
-      small = "/srv/models/small.gguf";
-      stored = ./llama.nix;
-    };
-    redis = {
-      url = "redis://10.0.0.9:6391";
-      passwordFile = "/run/secrets/redis";
-    };
-  };
+  inherit (import ./llama-nodes.nix) serving two;
 in
 {
   what-is-right = {

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +12,11 @@ from typing import Any
 
 import httpx
 import pytest
+from described import check_described
 from llama_programs import llama_server
 from processes import descendants, python
 from served import Served, serving
 
-PROGRAM = Path(sys.executable).parent / "schemathesis"
 #: Of tests; the others' answers depend on how many tokens the tiny model finds.
 MODEL = "tiny"
 
@@ -151,18 +149,9 @@ def test_more_than_may_wait_are_told_to_come_again(chat: Served) -> None:
     assert statuses.count(200) >= 9
 
 
-@pytest.mark.skipif(not PROGRAM.exists(), reason="no schemathesis: pip install schemathesis")
-def test_every_operation_is_as_it_is_described(chat: Served, tmp_path: Path) -> None:
-    configuration = tmp_path / "schemathesis.toml"
+def test_every_operation_of_chat_is_as_it_is_described(chat: Served, tmp_path: Path) -> None:
     # No model has the names that are made up.
-    configuration.write_text('[checks.positive_data_acceptance]\nexpected-statuses = ["2xx", "401", "404"]\n')
-    token = f"--header=Authorization: {chat.client.headers['Authorization']}"
-    described = str(chat.client.base_url.join("/v1/openapi.json"))
-    options = ["--max-examples=30", "--generation-deterministic", "--no-color"]
-    command = [str(PROGRAM), f"--config-file={configuration}", "run", *options, token, described]
-    checked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert checked.returncode == 0, checked.stdout[-6000:]
-    assert "5 selected / 5 total" in checked.stdout, checked.stdout
+    check_described(chat, "/v1", "5 selected / 5 total", ("2xx", "401", "404"), tmp_path)
 
 
 def test_models_of_a_cluster_are_not_served_by_a_folder(tmp_path: Path) -> None:

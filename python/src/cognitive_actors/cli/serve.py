@@ -63,7 +63,9 @@ def command(
     if models is None:
         ensure_ray_initialized(address)
     else:
-        local_models.offer(models, address)
+        # As below.
+        with redirect_stdout(sys.stderr):
+            local_models.offer(models, address)
     console = Console(stderr=True, quiet=as_json)
     with console.status("starting") as line:
 
