@@ -1,8 +1,9 @@
-# The same machine in a cluster whose services survive the death of any other: what they know is in a
-# Redis that a scenario runs on worker2, and each node takes requests.
+# A machine in a cluster whose services survive the death of any other: what they know is in a Redis
+# that a scenario runs on the second worker, and each node takes requests. Not a specialisation: a
+# machine that loses its power must come back as one of these.
 { config, lib, ... }:
 {
-  specialisation.durable.configuration.services.ray = lib.mkMerge [
+  services.ray = lib.mkMerge [
     {
       cognition = {
         checkpointDirectory = "redis://10.42.0.3:10190";

@@ -2,7 +2,6 @@
 {
   imports = [
     ../../hosts/head.nix
-    ./durable.nix
     ./forgetful.nix
     ./llama.nix
     ./redis.nix

@@ -2,7 +2,6 @@
 {
   imports = [
     ../../hosts/worker.nix
-    ./durable.nix
     ./forgetful.nix
     ./llama.nix
     ./tls.nix

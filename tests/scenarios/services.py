@@ -5,6 +5,8 @@ SECRETS = "/var/lib/secrets"
 # A port that the machine's firewall lets the cluster reach.
 PORT = 10190
 ENOUGH, FOUND, PROGRESS = (f"/var/lib/ray/clients.{name}" for name in ("enough", "found", "progress"))
+SERVED = "http://127.0.0.1:8000"
+MACHINES = durable_head, durable_worker, durable_worker2
 SERVICES = ("cognitive", "organism", "state", "pipeline", "ml", "energy")
 
 # Four clients that ask for one thing after the other, through the proxy of their own machine, and each again until it
@@ -17,7 +19,7 @@ WEATHER = ("rain", "sun", "fog", "drizzle", "snow")
 
 def request(method, path, body, key):
     return urllib.request.Request(
-        f"http://127.0.0.1:8000{{path}}", json.dumps(body).encode(), method=method,
+        f"{SERVED}{{path}}", json.dumps(body).encode(), method=method,
         headers={{"Authorization": f"Bearer {{token}}", "Content-Type": "application/json", "Idempotency-Key": key}})
 
 def ask(method, path, body, key):
@@ -69,42 +71,41 @@ pathlib.Path("{FOUND}").write_text(json.dumps({{"acknowledged": acknowledged, "r
 
 
 def asked(path):
-    """What a service says, asked through the proxy of worker2."""
-    quoted = shlex.quote(f"http://127.0.0.1:8000{path}")
-    return json.loads(worker2.succeed(f"curl --silent --fail --max-time 20 {quoted}"))
+    """What a service says, asked through the proxy of the second worker."""
+    quoted = shlex.quote(SERVED + path)
+    return json.loads(durable_worker2.succeed(f"curl --silent --fail --max-time 20 {quoted}"))
 
 
 def drift_of(number):
     """Numbers that the drift of a client's stream has counted, before one more."""
-    said = worker2.succeed(
+    said = durable_worker2.succeed(
         f"curl --silent --fail --max-time 20 --oauth2-bearer $(cat {TOKEN}) --json "
-        f"""'{{"stream": "of {number}", "values": [0]}}' http://127.0.0.1:8000/ml/drift"""
+        f"""'{{"stream": "of {number}", "values": [0]}}' {SERVED}/ml/drift"""
     )
     return json.loads(said)["seen"] - 1
 
 
 def progress():
     """How many things the clients were told are done."""
-    status, text = worker2.execute(f"wc -l < {PROGRESS}")
+    status, text = durable_worker2.execute(f"wc -l < {PROGRESS}")
     return int(text) if status == 0 else 0
 
 
 def goes_on(more=100, timeout=300):
     """Wait until clients have been told so many more times that something is done."""
     before = progress()
-    retry(lambda _last: still_running(worker2, "clients") and progress() >= before + more, timeout)
+    retry(lambda _last: still_running(durable_worker2, "clients") and progress() >= before + more, timeout)
 
 
-bring_up(head, worker, worker2)
 with subtest("the services are up on a store that no death takes along"):
-    password = head.succeed("openssl rand -hex 32").strip()
-    for machine in (head, worker, worker2):
+    password = durable_worker2.succeed("openssl rand -hex 32").strip()
+    for machine in MACHINES:
         machine.succeed(
             f"install -d -m 0755 {SECRETS}",
             f"install -m 0640 -g ray /dev/null {SECRETS}/checkpoints-password",
             f"printf %s {password} > {SECRETS}/checkpoints-password",
         )
-    worker2.succeed(
+    durable_worker2.succeed(
         "install -d -m 0700 /var/lib/redis",
         f"""cat > /var/lib/redis/redis.conf <<END
 bind 10.42.0.3
@@ -116,53 +117,49 @@ dir /var/lib/redis
 END""",
         'systemd-run --unit=checkpoints "$(command -v redis-server)" /var/lib/redis/redis.conf',
     )
-    worker2.wait_for_open_port(PORT, "10.42.0.3", timeout=30)
-    for machine, unit in ((worker, "ray-worker"), (worker2, "ray-worker"), (head, "ray-head")):
-        # A busy machine may need a second start, which a switch does not wait for.
-        machine.execute("/run/booted-system/specialisation/durable/bin/switch-to-configuration test", timeout=300)
-        machine.wait_for_unit(f"{unit}.service", timeout=180)
-    wait_for_nodes(head, 3)
-    head.wait_for_unit("ray-serve.service", timeout=300)
-    head.wait_for_unit("ray-bootstrap.service", timeout=180)
-    worker2.wait_until_succeeds("curl --silent --fail --max-time 5 http://127.0.0.1:8000/organism/health", timeout=120)
+    durable_worker2.wait_for_open_port(PORT, "10.42.0.3", timeout=30)
+    bring_up(*MACHINES)
+    durable_head.wait_for_unit("ray-serve.service", timeout=300)
+    durable_head.wait_for_unit("ray-bootstrap.service", timeout=180)
+    durable_worker2.wait_until_succeeds(f"curl --silent --fail --max-time 5 {SERVED}/organism/health", timeout=120)
 
 with subtest("clients are told that things are done"):
-    worker2.succeed(f"cat > /var/lib/ray/clients.py <<'END'\n{CLIENTS}\nEND")
-    start_unit(worker2, "clients", "python3 /var/lib/ray/clients.py")
+    durable_worker2.succeed(f"cat > /var/lib/ray/clients.py <<'END'\n{CLIENTS}\nEND")
+    start_unit(durable_worker2, "clients", "python3 /var/lib/ray/clients.py")
     goes_on()
 
 with subtest("replicas are killed"):
     for name in SERVICES:
         pattern = f"'^ray::ServeReplica:{name}:'"
-        killed = [m for m in (head, worker, worker2) if m.execute(f"pkill --signal KILL --full {pattern}")[0] == 0]
+        killed = [m for m in MACHINES if m.execute(f"pkill --signal KILL --full {pattern}")[0] == 0]
         assert killed, f"no machine has a replica of {name}"
     goes_on()
 
 with subtest("actors that own the state are killed"):
     for name in ("PopulationActor", "SharedStateActor", "StreamStatisticsActor", "TaskLedger"):
-        killed = [m for m in (head, worker, worker2) if m.execute(f"pkill --signal KILL --full '^ray::{name}'")[0] == 0]
+        killed = [m for m in MACHINES if m.execute(f"pkill --signal KILL --full '^ray::{name}'")[0] == 0]
         assert killed, f"no machine has a {name}"
     goes_on()
 
 with subtest("a worker loses its power"):
-    worker.crash()
+    durable_worker.crash()
     goes_on()
-    worker.start()
-    worker.wait_for_unit("ray-worker.service", timeout=180)
+    durable_worker.start()
+    durable_worker.wait_for_unit("ray-worker.service", timeout=180)
 
 with subtest("the head loses its power"):
-    wait_for_nodes(head, 3)
-    head.crash()
-    head.start()
-    head.wait_for_unit("ray-head.service", timeout=180)
+    wait_for_nodes(durable_head, 3)
+    durable_head.crash()
+    durable_head.start()
+    durable_head.wait_for_unit("ray-head.service", timeout=180)
     goes_on()
 
 with subtest("what was acknowledged is done, once"):
-    worker2.succeed(f"touch {ENOUGH}")
-    finish_unit(worker2, "clients")
-    found = json.loads(worker2.succeed(f"cat {FOUND}"))
+    durable_worker2.succeed(f"touch {ENOUGH}")
+    finish_unit(durable_worker2, "clients")
+    found = json.loads(durable_worker2.succeed(f"cat {FOUND}"))
     told = [(path.split("/")[1], number, key) for path, number, key in found["acknowledged"]]
-    worker2.log(f"{len(told)} acknowledged, sent again: {found['refusals']}")
+    durable_worker2.log(f"{len(told)} acknowledged, sent again: {found['refusals']}")
     assert found["refusals"], "nobody has noticed that anything was killed"
     assert not any(refusal.endswith("at fault") for refusal in found["refusals"])
     tasks = {key for service, _, key in told if service == "pipeline"}
@@ -173,6 +170,6 @@ with subtest("what was acknowledged is done, once"):
             assert asked(f"/organism/agents/{who}%20by%20{number}")["step"] == len(of[service]), (who, number)
         values = asked("/state/")["values"]
         assert all(values.get(key) == int(key.split("-")[1]) for key in of["state"]), number
-        assert drift_of(number) == len(of["ml"]), number
+        assert (seen := drift_of(number)) == len(of["ml"]), (number, seen, len(of["ml"]))
         # Each of its tasks is one cycle, whichever way it took.
         assert asked(f"/organism/agents/sent%20by%20{number}")["step"] == len(of["pipeline"]), number
