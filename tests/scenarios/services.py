@@ -71,15 +71,15 @@ pathlib.Path("{FOUND}").write_text(json.dumps({{"acknowledged": acknowledged, "r
 
 
 def asked(path):
-    """What a service says, asked through the proxy of the second worker."""
+    """What a service says, asked through the proxy of the head."""
     quoted = shlex.quote(SERVED + path)
-    return json.loads(durable_worker2.succeed(f"curl --silent --fail --max-time 20 {quoted}"))
+    return json.loads(durable_head.succeed(f"curl --silent --fail --max-time 20 {quoted}"))
 
 
 def drift_of(number):
     """Numbers that the drift of a client's stream has counted, before one more."""
-    said = durable_worker2.succeed(
-        f"curl --silent --fail --max-time 20 --oauth2-bearer $(cat {TOKEN}) --json "
+    said = durable_head.succeed(
+        f"curl --silent --fail --max-time 20 --oauth2-bearer $(cat /var/lib/ray/token) --json "
         f"""'{{"stream": "of {number}", "values": [0]}}' {SERVED}/ml/drift"""
     )
     return json.loads(said)["seen"] - 1
@@ -159,6 +159,10 @@ with subtest("what was acknowledged is done, once"):
     finish_unit(durable_worker2, "clients")
     found = json.loads(durable_worker2.succeed(f"cat {FOUND}"))
     told = [(path.split("/")[1], number, key) for path, number, key in found["acknowledged"]]
+    # Whatever it had of the services is found again on machines that have lost their power since.
+    durable_worker2.succeed("systemctl stop ray-worker", timeout=180)
+    for name in SERVICES:
+        durable_head.wait_until_succeeds(f"curl --silent --fail --max-time 20 {SERVED}/{name}/ready", timeout=120)
     durable_worker2.log(f"{len(told)} acknowledged, sent again: {found['refusals']}")
     assert found["refusals"], "nobody has noticed that anything was killed"
     assert not any(refusal.endswith("at fault") for refusal in found["refusals"])
