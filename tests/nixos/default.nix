@@ -18,12 +18,14 @@ let
     (runTest {
       inherit name;
       hostPkgs = pkgs;
-      nodes = lib.mapAttrs (_: machine: {
+      nodes = lib.mapAttrs (node: machine: {
         imports = [
           self.nixosModules.ray
           machine
           ./machine.nix
           {
+            # A scenario knows a machine by it.
+            networking.hostName = lib.mkForce node;
             nixpkgs = {
               hostPlatform = lib.mkForce pkgs.stdenv.hostPlatform.system;
             }
