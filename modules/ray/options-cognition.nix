@@ -15,8 +15,9 @@ in
         share, which is made where it is missing, or the URL of a store, such as
         `redis://10.42.0.1:6391` or `s3://bucket/folder`. Make a directory on a network file system
         yourself, for the group of {option}`services.ray.group`: it is mounted after directories are
-        made. Everyone on the machine can read the value: no secrets. null: what each program is
-        told.
+        made. Say the same on every machine of the cluster: what Ray starts again on one that is not
+        told begins anew there. Everyone on the machine can read the value: no secrets. null: what
+        each program is told.
       '';
     };
     redisPasswordFile = secretFile "/run/secrets/checkpoints-password" ''
