@@ -6,16 +6,22 @@ import time  # noqa: F401 (scenarios use it)
 
 HEAD = "10.42.0.1"
 GCS = f"{HEAD}:6379"
-TOKEN = "/var/lib/secrets/ray-token"
+SECRETS = "/var/lib/secrets"
+TOKEN = f"{SECRETS}/ray-token"
+
+
+def give_secret(machine, name, content):
+    """Put a secret where the configuration of the machine looks for it, readable by the group."""
+    machine.succeed(
+        f"install -d -m 0755 {SECRETS}",
+        f"install -m 0640 -g ray /dev/null {SECRETS}/{name}",
+        f"printf %s {shlex.quote(content)} > {SECRETS}/{name}",
+    )
 
 
 def give_token(machine, token):
-    """Put a token where the configuration of the machine looks for it, readable by the group."""
-    machine.succeed(
-        f"install -d -m 0755 {TOKEN.rpartition('/')[0]}",
-        f"install -m 0640 -g ray /dev/null {TOKEN}",
-        f"printf %s {shlex.quote(token)} > {TOKEN}",
-    )
+    """Give a machine the token of a cluster."""
+    give_secret(machine, "ray-token", token)
 
 
 def hand_out_token(head, *machines):
@@ -55,7 +61,6 @@ def alive_nodes(head, environment=""):
     return sorted(node["node_ip"] for node in json.loads(answer))
 
 
-SECRETS = TOKEN.rpartition("/")[0]
 # The shell of a machine was there before the switch, so it is told.
 TLS = (
     f"RAY_USE_TLS=1 RAY_TLS_SERVER_CERT={SECRETS}/node.pem RAY_TLS_SERVER_KEY={SECRETS}/node.key "
@@ -76,13 +81,8 @@ def issue_certificates(authority, addresses, seconds=86400):
             f"-addext basicConstraints=critical,CA:false -addext extendedKeyUsage=serverAuth,clientAuth "
             f"-addext subjectAltName=IP:{address},IP:127.0.0.1,DNS:localhost"
         )
-        machine.succeed(f"install -d -m 0755 {SECRETS}")
         for name in ("ca.pem", "node.pem", "node.key"):
-            content = authority.succeed(f"cat /root/{name}")
-            machine.succeed(
-                f"install -m 0640 -g ray /dev/null {SECRETS}/{name}",
-                f"cat > {SECRETS}/{name} <<'END'\n{content}END",
-            )
+            give_secret(machine, name, authority.succeed(f"cat /root/{name}"))
 
 
 def switch(machine, specialisation=None):

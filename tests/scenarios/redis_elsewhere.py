@@ -1,6 +1,5 @@
 """With its state in a Redis on another machine, over TLS, a head that has lost its disk is still the same head."""
 
-SECRETS = "/var/lib/secrets"
 # A port that the machine's firewall lets the cluster reach.
 PORT = 10190
 KEY = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"

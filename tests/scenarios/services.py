@@ -1,7 +1,6 @@
-"""All services on three machines, under load, while a replica, a worker and the head are killed: whoever was told that
-something is done finds it done, and done once."""
+"""All services on three machines, under load, while replicas, actors, a worker and the head are killed: whoever was
+told that something is done finds it done, and done once."""
 
-SECRETS = "/var/lib/secrets"
 # A port that the machine's firewall lets the cluster reach.
 PORT = 10190
 ENOUGH, FOUND, PROGRESS = (f"/var/lib/ray/clients.{name}" for name in ("enough", "found", "progress"))
@@ -100,11 +99,7 @@ def goes_on(more=100, timeout=300):
 with subtest("the services are up on a store that no death takes along"):
     password = durable_worker2.succeed("openssl rand -hex 32").strip()
     for machine in MACHINES:
-        machine.succeed(
-            f"install -d -m 0755 {SECRETS}",
-            f"install -m 0640 -g ray /dev/null {SECRETS}/checkpoints-password",
-            f"printf %s {password} > {SECRETS}/checkpoints-password",
-        )
+        give_secret(machine, "checkpoints-password", password)
     durable_worker2.succeed(
         "install -d -m 0700 /var/lib/redis",
         f"""cat > /var/lib/redis/redis.conf <<END
@@ -154,15 +149,17 @@ with subtest("the head loses its power"):
     durable_head.wait_for_unit("ray-head.service", timeout=180)
     goes_on()
 
-with subtest("what was acknowledged is done, once"):
+with subtest("the clients have had enough, and their machine leaves"):
     durable_worker2.succeed(f"touch {ENOUGH}")
     finish_unit(durable_worker2, "clients")
     found = json.loads(durable_worker2.succeed(f"cat {FOUND}"))
-    told = [(path.split("/")[1], number, key) for path, number, key in found["acknowledged"]]
     # Whatever it had of the services is found again on machines that have lost their power since.
     durable_worker2.succeed("systemctl stop ray-worker", timeout=180)
     for name in SERVICES:
         durable_head.wait_until_succeeds(f"curl --silent --fail --max-time 20 {SERVED}/{name}/ready", timeout=120)
+
+with subtest("what was acknowledged is done, once"):
+    told = [(path.split("/")[1], number, key) for path, number, key in found["acknowledged"]]
     durable_worker2.log(f"{len(told)} acknowledged, sent again: {found['refusals']}")
     assert found["refusals"], "nobody has noticed that anything was killed"
     assert not any(refusal.endswith("at fault") for refusal in found["refusals"])
