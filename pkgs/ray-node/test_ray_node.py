@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
 HERE = Path(__file__).parent
 RAY = str(Path(sys.executable).parent / "ray")
@@ -107,6 +108,14 @@ def head(temporary: Path, *arguments: str) -> tuple[list[str], list[str]]:
     ]
 
 
+def wait_until_registered(gcs: str) -> None:
+    """A raylet that is asked to end before the GCS has registered it waits for an answer that Ray never gives."""
+    client, deadline = GcsClient(address=gcs), time.monotonic() + 60
+    while not client.get_all_node_info():
+        assert time.monotonic() < deadline, "the GCS has no node"
+        time.sleep(0.1)
+
+
 @pytest.fixture
 def temporary() -> Iterator[Path]:
     """A directory whose name is short enough for Ray's sockets."""
@@ -134,11 +143,15 @@ def test_ready_watched_and_stopped(notifications: Notifications, temporary: Path
         end(process)
 
 
-def test_a_vanished_raylet_is_noticed(notifications: Notifications, temporary: Path) -> None:
+def test_a_vanished_raylet_is_noticed(
+    notifications: Notifications, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     own, ray = head(temporary, "--grace=3")
     process = supervise(notifications, *own, *ray, WATCHDOG_USEC="3000000")
     try:
         notifications.wait_for("READY=1", 60)
+        wait_until_registered(own[0].removeprefix("--health="))
         (raylet,) = (p for p in psutil.Process(process.pid).children(recursive=True) if p.name() == "raylet")
         raylet.terminate()  # on which `ray start --block` goes on as if nothing had happened
         assert notifications.wait_for_end(process, 60) == 69
