@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -62,10 +63,14 @@ def notifications(tmp_path: Path) -> Iterator[Notifications]:
 
 
 def free_ports(count: int) -> list[int]:
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(listener.getsockname()[1]) for listener in listeners]
-    for listener in listeners:
-        listener.close()
+    """Ports of the loopback interface. Not those that the system hands out by itself: before the program listens, one
+    of Ray's many other listeners would get it. Nor those that Ray's workers try in turn, from 10002 on."""
+    ports: list[int] = []
+    while len(ports) < count:
+        port = random.randrange(20000, 32768)
+        with suppress(OSError):
+            socket.create_server(("127.0.0.1", port)).close()
+            ports += [port] * (port not in ports)
     return ports
 
 

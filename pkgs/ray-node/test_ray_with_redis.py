@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import pytest
 from redis import Redis
 
 from ray_with_redis import read_password
+from test_ray_node import free_ports
 
 PASSWORD = "correct horse=battery#staple"
 SOURCE = Path(__file__).parent
@@ -44,9 +44,7 @@ def redis(tmp_path: Path) -> Iterator[int]:
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("redis-server is not installed")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    (port,) = free_ports(1)
     settings = f'bind 127.0.0.1\nport {port}\nrequirepass "{PASSWORD}"\nsave ""\ndir {tmp_path}\n'
     server = subprocess.Popen([program, "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     assert server.stdin

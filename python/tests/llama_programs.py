@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 _INSTALLER = Path(__file__).resolve().parents[2] / "tests/llama-programs"
 # Where the machines of cluster tests find them as well.
@@ -56,14 +56,6 @@ def _install() -> str | None:
     except (OSError, subprocess.TimeoutExpired) as failure:
         return str(failure)
     return None
-
-
-def free_port() -> int:
-    """A port of the loopback interface that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

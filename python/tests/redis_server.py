@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 
 def _program() -> str:
@@ -26,17 +27,10 @@ def _program() -> str:
     return found
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @contextmanager
 def redis_server(directory: Path, password: str = "", **settings: str) -> Iterator[str]:
     """HOST:PORT of a server that keeps its data in ``directory``, every write on the disk before it answers."""
-    program, port = _program(), _free_port()
+    program, port = _program(), free_port()
     chosen = {"bind": "127.0.0.1", "port": str(port), "dir": str(directory), "save": '""', "appendonly": "yes"}
     chosen |= {"appendfsync": "always", "daemonize": "no"} | settings
     if password:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+from ports import free_port
 from processes import python
 
 TOKEN = "s" * 40
@@ -25,11 +25,6 @@ class Served:
     process: subprocess.Popen[str]
     client: httpx.Client
     stranger: httpx.Client
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def initialised(client: httpx.Client) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
-from served import free_port
+from ports import free_port
 
 from cognitive_actors.serve.viewers import Viewers
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 import ray
-from llama_programs import RpcServer, free_port, llama_server, rpc_servers, running, waited
+from llama_programs import RpcServer, llama_server, rpc_servers, running, waited
+from ports import free_port
 from raylets import Raylet, raylets
 from tiny_gguf import tiny_tensors, write_gguf
 

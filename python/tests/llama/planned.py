@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from llama_programs import RpcServer, free_port, llama_server
+from llama_programs import RpcServer, llama_server
+from ports import free_port
 from tiny_gguf import LAYERS
 
 from cognitive_actors.llama.coordinator import LlamaCppCoordinator

@@ -11,8 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from llama_programs import free_port, llama_server, rpc_servers
+from llama_programs import llama_server, rpc_servers
 from planned import AMPLE, planned, run
+from ports import free_port
 from tiny_gguf import tiny_tensors, write_gguf
 
 from cognitive_actors.llama import coordinator as coordinators

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 import ray
-from llama_programs import RpcServer, free_port, llama_server, rpc_servers
+from llama_programs import RpcServer, llama_server, rpc_servers
 from planned import AMPLE, asked, planned, said
+from ports import free_port
 
 from cognitive_actors.llama.errors import CoordinatorFailed, DeadlineExceeded, PoolBusy, RequestRefused
 from cognitive_actors.llama.events import Done, Failure, Loaded, Status

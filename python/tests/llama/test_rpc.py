@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from llama_programs import free_port, rpc_servers
+from llama_programs import rpc_servers
 from planned import run
+from ports import free_port
 
 from cognitive_actors.llama.errors import CoordinatorFailed
 from cognitive_actors.llama.rpc import says_hello, silent

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from llama_programs import free_port, llama_server, rpc_server, running, waited
+from llama_programs import llama_server, rpc_server, running, waited
+from ports import free_port
 from tiny_gguf import TOKENS, Kind, Tensors, layer, write_gguf
 
 from cognitive_actors.placement import read_sizes

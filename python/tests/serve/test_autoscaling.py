@@ -7,8 +7,9 @@ from pathlib import Path
 
 import httpx
 import yaml
+from ports import free_port
 from processes import descendants, wait_until
-from served import free_port, serving
+from served import serving
 
 CLIENTS = 32
 #: Short delays, so that it happens soon; a batch is waited for, so that requests wait.

@@ -11,7 +11,8 @@ import browser
 import httpx
 import pytest
 from browser import Browser
-from served import Served, free_port, initialised
+from ports import free_port
+from served import Served, initialised
 from watched import watched
 
 from cognitive_actors.serve import viewers

@@ -14,8 +14,9 @@ import httpx
 import pytest
 import yaml
 from llama_programs import llama_server
+from ports import free_port
 from processes import python
-from served import Served, free_port, serving
+from served import Served, serving
 
 from cognitive_actors.core.model import GenerativeModel
 from cognitive_actors.serve.wording import DIGITS, INSTRUCTION, conversation, seen
