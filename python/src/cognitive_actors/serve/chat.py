@@ -123,9 +123,12 @@ class Chat:
         said = conversation.parameters()
         messages = said.pop("messages")
         events = self.router.astream(conversation.model, messages, seconds=self.arguments.seconds, **said)
-        # What is wrong before the first word is a status of its own.
-        first = await anext(events)
-        return StreamingResponse(_lines(first, events), media_type=EVENTS)
+        # What is wrong before the first word is a status of its own. The first event only says whose turn it is, and
+        # goes with the second, which comes right behind it.
+        begun = [await anext(events)]
+        if not isinstance(begun[0], Done):
+            begun.append(await anext(events))
+        return StreamingResponse(_lines(begun, events), media_type=EVENTS)
 
     async def _models(self) -> list[Model]:
         nodes: dict[str, list[str]] = {}
@@ -162,19 +165,21 @@ async def _asked(method: Any) -> Any:
     return await method.remote()
 
 
-async def _lines(first: bytes | Done, rest: AsyncGenerator[bytes | Done, None]) -> AsyncIterator[bytes]:
+async def _lines(begun: list[bytes | Done], rest: AsyncGenerator[bytes | Done, None]) -> AsyncIterator[bytes]:
     """The events of an answer, the last of which says that it is whole or why it is not."""
-    event = first
     async with aclosing(rest):
         try:
-            while not isinstance(event, Done):
-                yield b"data: " + event + b"\n\n"
-                event = await anext(rest)
-            yield _ENDED
+            yield b"".join(map(_line, begun))
+            async for event in rest:
+                yield _line(event)
         except (LlamaError, DoesNotFit, ModelUnfit) as error:
             refused = refusal(error)
             told = {"message": str(refused), "type": type(error).__name__, "code": refused.status}
             yield b"data: " + json.dumps({"error": told}).encode() + b"\n\n"
+
+
+def _line(event: bytes | Done) -> bytes:
+    return _ENDED if isinstance(event, Done) else b"data: " + event + b"\n\n"
 
 
 def refusal(error: Exception) -> Refused:
