@@ -7,7 +7,7 @@ watching: a head that comes back without them is given them again. SIGHUP reads 
 by Serve without dropping requests, what is not in it any more is taken down. SIGTERM takes all down.
 
 Exit codes: 0 stopped by SIGTERM; 65 an application does not come up or stays unhealthy, or the head refuses the
-configuration; 69 the head did not answer for --patience seconds.
+configuration; 69 the head did not answer for --patience seconds, or only with faults of its own.
 
 Of the standard library alone, because it stays in memory beside the head.
 """
@@ -15,6 +15,7 @@ Of the standard library alone, because it stays in memory beside the head.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -24,6 +25,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,8 @@ from systemd_notify import notify
 FAILED, AWAY = 65, 69
 APPLICATIONS = "/api/serve/applications/"
 ASK_SECONDS, POLL_SECONDS = 30.0, 1.0
+#: What shows that there is no answer, or half of one.
+_NO_ANSWER = (OSError, ValueError, HTTPException)
 _SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 
@@ -89,8 +93,13 @@ class Keeper:
                 self._due, self._well = False, time.monotonic()
             found = self._ask("GET")["applications"]
         except urllib.error.HTTPError as error:
-            raise Ended(FAILED, f"the head refuses the configuration: {error.code} {_said(error)}") from None
-        except (OSError, ValueError) as error:
+            said = f"{error.code} {_said(error)}"
+            if error.code < 500:
+                raise Ended(FAILED, f"the head refuses the configuration: {said}") from None
+            # The dashboard is there, and what is behind it not yet or no more.
+            self._is_away(said)
+            return
+        except _NO_ANSWER as error:
             self._is_away(error)
             return
         self._answered = time.monotonic()
@@ -114,7 +123,7 @@ class Keeper:
         """Applications that this configuration brought up, if the head answers at all."""
         try:
             self._ask("PUT", {**self._wanted, "applications": []})
-        except (OSError, ValueError) as error:
+        except _NO_ANSWER as error:
             print(f"ray-serve: not taken down: {error}", file=sys.stderr)
 
     @property
@@ -141,7 +150,7 @@ class Keeper:
             reasons = "; ".join(f"{name} is {found[name]['status']}" for name in sorted(missing & found.keys()))
             raise Ended(FAILED, f"not all applications run after {self._options.deadline:g} s: {reasons}")
 
-    def _is_away(self, error: Exception) -> None:
+    def _is_away(self, error: Exception | str) -> None:
         self._is(f"waiting for the head at {self._options.address}: {error}")
         if time.monotonic() - self._answered > self._options.patience:
             raise Ended(AWAY, f"the head at {self._options.address} does not answer: {error}")
@@ -196,7 +205,10 @@ def _reason(application: Mapping[str, Any]) -> str:
 
 
 def _said(error: urllib.error.HTTPError) -> str:
-    lines = [line.strip() for line in error.read(65536).decode(errors="replace").splitlines() if line.strip()]
+    body = b""
+    with contextlib.suppress(*_NO_ANSWER):
+        body = error.read(65536)
+    lines = [line.strip() for line in body.decode(errors="replace").splitlines() if line.strip()]
     return lines[-1][:500] if lines else error.reason
 
 

@@ -50,10 +50,15 @@ class Cluster:
     def _start(self, name: str, *arguments: str) -> subprocess.Popen[str]:
         notifications = Notifications(self._directory / name)
         self._notifications.append(notifications)
-        process = supervise(notifications, *arguments, RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S="30")
+        process = supervise(notifications, *arguments, RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S="120")
         self._processes.append(process)
         notifications.wait_for("READY=1", 60)
         return process
+
+    def leave(self) -> None:
+        """Ask the worker to stop. What it has said meanwhile is read: once ten messages are there, it waits."""
+        self.worker.send_signal(signal.SIGTERM)
+        self._notifications[-1].wait_for("STOPPING=1", 60)
 
     def close(self) -> None:
         ray.shutdown()
@@ -101,11 +106,11 @@ def test_results_outlive_the_node_where_they_were_made(cluster: Cluster, tmp_pat
     running = result.remote(8, str(fifo))
     assert store_was_used(start.pid)
     with fifo.open("w"):  # opens when the task has begun
-        cluster.worker.send_signal(signal.SIGTERM)
+        cluster.leave()
         assert cluster.worker.stderr is not None
         line = next(line for line in cluster.worker.stderr if "of others are copied" in line)
         assert "ray-node: 8 objects (8.4 MB) of others are copied to nodes that stay" in line
-    assert cluster.worker.wait(60) == 0
+    assert cluster.worker.wait(120) == 0
     values = ray.get([*done, running], timeout=60)
     assert [int(value[0]) for value in values] == list(range(9))
     with pytest.raises(ray.exceptions.OwnerDiedError):

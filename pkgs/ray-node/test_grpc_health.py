@@ -94,14 +94,17 @@ def test_a_server_without_the_service() -> None:
 
 
 def test_a_server_that_hangs() -> None:
+    over = threading.Event()
+
     def hang(_request: bytes, _context: grpc.ServicerContext) -> bytes:
-        time.sleep(2)
+        over.wait(30)
         return SERVING
 
     with grpc_server(hang) as address:
         began = time.monotonic()
         assert not is_serving(address, 0.3)
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 15
+        over.set()
 
 
 def test_nobody_listens() -> None:
@@ -114,14 +117,14 @@ def test_nobody_listens() -> None:
 
 def test_an_answer_drop_by_drop_ends_with_the_time() -> None:
     def drip(connection: socket.socket) -> None:
-        for _ in range(100):
+        for _ in range(300):
             connection.sendall(b"\0")
             time.sleep(0.1)
 
     with peer(drip) as address:
         began = time.monotonic()
         assert not is_serving(address, 0.5)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 15
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -135,13 +135,13 @@ def test_ready_watched_and_stopped(notifications: Notifications, temporary: Path
     process = supervise(notifications, *own, *ray, WATCHDOG_USEC="3000000")
     try:
         notifications.wait_for("READY=1", 60)
-        notifications.wait_for("WATCHDOG=1", 5)
+        notifications.wait_for("WATCHDOG=1", 30)
         children = psutil.Process(process.pid).children(recursive=True)
         servers = [child for child in children if child.name() in ("raylet", "gcs_server")]
         assert len(servers) == 2
         process.send_signal(signal.SIGTERM)
-        notifications.wait_for("STOPPING=1", 5)
-        assert process.wait(20) == 0
+        notifications.wait_for("STOPPING=1", 30)
+        assert process.wait(60) == 0
         assert not psutil.wait_procs(servers, timeout=5)[1]
         assert sorted(path.name for path in temporary.glob("session_2020*")) == ["session_2020-01-03"]
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -209,6 +211,37 @@ def test_a_wrong_token_is_refused(kept: Kept) -> None:
     kept.start(RAY_AUTH_TOKEN="c" * 64)
     code, errors = kept.ended()
     assert code == 65 and "403 Forbidden" in errors and "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    "answer, said",
+    [
+        (b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 14\r\n\nGCS is away.\r\n", "503 GCS is away."),
+        (b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 100\r\n\nhalf", "500 "),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\n{", "IncompleteRead"),
+        (b"nonsense\r\n", "nonsense"),
+    ],
+)
+def test_a_fault_behind_the_dashboard_is_waited_out(tmp_path: Path, answer: bytes, said: str) -> None:
+    config = tmp_path / "serve.json"
+    config.write_text('{"applications": []}')
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def respond() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    with connection:
+                        connection.recv(65536)
+                        connection.sendall(answer)
+
+        Thread(target=respond, daemon=True).start()
+        address = f"--address=http://127.0.0.1:{listener.getsockname()[1]}"
+        program = [sys.executable, str(HERE / "ray_serve.py"), address, f"--config={config}", "--patience=3"]
+        ended = subprocess.run(program, capture_output=True, text=True, timeout=60)
+        listener.shutdown(socket.SHUT_RDWR)
+    assert ended.returncode == 69 and "does not answer" in ended.stderr and said in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_a_head_that_stays_away_is_given_up(tmp_path: Path, head: Head) -> None:

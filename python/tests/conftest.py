@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from cognitive_actors.core.model import GenerativeModel
 from cognitive_actors.files import load_model
 
+# How long an example takes is no property of what is tested, and not the same on every machine.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 # As in the actors: threads of several processes would fight for the cores.
 torch.set_num_threads(1)
 
@@ -92,8 +96,9 @@ def owner() -> Any:
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """The services of this package, started by their command once for all tests."""
-    from served import serving
+    """The services of this package with their agents, started by their command once for all tests."""
+    from served import initialised, serving
 
     with serving(tmp_path_factory.mktemp("served")) as running:
+        initialised(running.client)
         yield running

@@ -45,7 +45,8 @@ def serving(directory: Path, *arguments: str) -> Iterator[Served]:
     token = directory / "token"
     token.write_text(f"{TOKEN}\n")
     command = ("-m", "cognitive_actors", "serve", "--address", "local", "--port", str(free_port()), "--json")
-    process = python(*command, *arguments, COGNITIVE_TOKEN_FILE=str(token))
+    # A slow machine is no fault of the services.
+    process = python(*command, *arguments, COGNITIVE_TOKEN_FILE=str(token), COGNITIVE_TIMEOUT_S="60")
     assert process.stdout is not None
     line = process.stdout.readline()
     assert line, process.communicate()[1]
@@ -53,8 +54,8 @@ def serving(directory: Path, *arguments: str) -> Iterator[Served]:
     assert "cognitive" in places, places
     base = places["cognitive"].rpartition("/")[0]
     with (
-        httpx.Client(base_url=base, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30) as client,
-        httpx.Client(base_url=base, timeout=30) as stranger,
+        httpx.Client(base_url=base, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=90) as client,
+        httpx.Client(base_url=base, timeout=90) as stranger,
     ):
         yield Served(process, client, stranger)
     process.send_signal(signal.SIGINT)

@@ -120,9 +120,9 @@ def test_nobody_in_a_machine_can_set_the_clock_of_this_one(first: Machine, proce
 @needs_containers
 def test_a_command_that_takes_too_long_is_ended_with_its_descendants(first: Machine) -> None:
     begin = time.monotonic()
-    status, output = first.execute("echo begun; (setsid sleep 987 & sleep 987); echo done", timeout=1)
+    status, output = first.execute("echo begun; (setsid sleep 987 & sleep 987); echo done", timeout=5)
     assert (status, output) == (124, "begun\n")
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 30
     first.fail("pgrep --full '[s]leep 987'")
 
 
@@ -234,11 +234,11 @@ def test_a_scenario_sees_its_machines_and_fails_where_it_is_wrong(
 @needs_containers
 def test_a_scenario_ends_in_time(nodes: Path, tmp_path: Path) -> None:
     script = tmp_path / "long.py"
-    script.write_text("try:\n    second.succeed('sleep 600')\nexcept Exception:\n    pass\n")
+    script.write_text("second.succeed('true')\ntry:\n    second.succeed('sleep 600')\nexcept Exception:\n    pass\n")
     begin = time.monotonic()
-    with pytest.raises(ScenarioTimeout, match="after 3 seconds"):
-        scenario.run(script, nodes=nodes, limit=3)
-    assert time.monotonic() - begin < 20
+    with pytest.raises(ScenarioTimeout, match="after 20 seconds"):
+        scenario.run(script, nodes=nodes, limit=20)
+    assert time.monotonic() - begin < 120
 
 
 RUN = """

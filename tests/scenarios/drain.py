@@ -29,7 +29,7 @@ class Place:
 
 @ray.remote(num_cpus=0, max_retries=0)
 def takes_its_time():
-    time.sleep(12)
+    time.sleep(20)
     return socket.gethostname()
 
 

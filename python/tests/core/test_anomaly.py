@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cognitive_actors.core.anomaly import AnomalyDetector, AnomalyState, chi_square_tail
 
-quick = settings(deadline=None, max_examples=40)
+quick = settings(max_examples=40)
 FEATURES = st.integers(1, 6)
 
 

@@ -28,7 +28,7 @@ def close(x: Tensor, y: Tensor) -> None:
 
 
 @given(structures(), SEEDS)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_surprises_by_hand(structure: Structure, seed: int) -> None:
     """Surprise, its expectation, and the divergence of the modality's own posterior from the prior."""
     model = build(structure, seed, agents=AGENTS if seed % 2 else None)
@@ -52,7 +52,7 @@ def test_surprises_by_hand(structure: Structure, seed: int) -> None:
 
 
 @given(structures(), SEEDS)
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_expected_bayesian_surprise_is_the_state_information_gain(structure: Structure, seed: int) -> None:
     """Averaged over what a modality may show, each by its probability."""
     model = build(structure, seed)
@@ -71,7 +71,7 @@ def test_expected_bayesian_surprise_is_the_state_information_gain(structure: Str
 
 
 @given(structures(), SEEDS)
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_without_preferences_nothing_is_relevant_good_or_bad(structure: Structure, seed: int) -> None:
     model = build(structure, seed)
     flat = replace(model, C=tuple(torch.log_softmax(torch.zeros_like(C), dim=-1) for C in model.C))

@@ -68,7 +68,7 @@ def test_every_factor_is_exactly_one_at_baseline(baseline: tuple[float, ...]) ->
 
 
 @given(LEVELS)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_without_couplings_levels_change_nothing(levels: Tensor) -> None:
     for x in factors_of(modulation(Couplings.none(), levels, BASELINE)).values():
         assert x.tolist() == [1.0]
@@ -76,7 +76,7 @@ def test_without_couplings_levels_change_nothing(levels: Tensor) -> None:
 
 @pytest.mark.parametrize(("switch", "factor"), [c[:2] for c in COUPLED])
 @given(LEVELS)
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 def test_each_switch_turns_its_own_factor_alone(switch: str, factor: str, levels: Tensor) -> None:
     every = factors_of(modulation(EVERYTHING, levels, BASELINE))
     alone = factors_of(modulation(Couplings.none().switched({switch: True}), levels, BASELINE))
@@ -124,7 +124,7 @@ def test_sharpening_by_hand() -> None:
 
 
 @given(SEEDS, st.integers(2, 64), st.floats(0.05, 20))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_sharpening_keeps_zeros_and_sums(seed: int, outcomes: int, exponent: float) -> None:
     """Also where almost everything is zero, and the exponent small."""
     rng = torch.Generator().manual_seed(seed)
@@ -164,7 +164,7 @@ def social_model(structure: Structure, seed: int) -> GenerativeModel:
 
 
 @given(structures(), SEEDS, st.floats(0.1, 8).filter(lambda x: x != 1))
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_factors_change_their_own_arrays_of_their_own_agents_alone(structure: Structure, seed: int, x: float) -> None:
     model = social_model(structure, seed)
     assert modulated(model, policy_precision=x, horizon=x, habit_weight=x, depth=x, retention=x) is model
@@ -220,7 +220,7 @@ def scalar_phasic_precision(gamma: float, prior: list[float], posterior: list[fl
 
 
 @given(SEEDS, st.floats(0.1, 20))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_phasic_precision_equals_the_scalar_update(seed: int, gamma: float) -> None:
     rng = np.random.default_rng(seed)
     prior, posterior = (torch.tensor(columns(rng, 4, 3).T.copy()) for _ in range(2))

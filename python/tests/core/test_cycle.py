@@ -70,7 +70,7 @@ def assert_same(x: object, y: object, tolerance: float = 0.0) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @given(structures(), SEEDS)
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 def test_at_baseline_the_couplings_change_no_bit(dtype: torch.dtype, structure: Structure, seed: int) -> None:
     model = social(build(structure, seed, counts=True, dtype=dtype))
     same = {"learn_A": True, "learn_D": True, "alpha": 1.0, "discount_half_life": 8.0}
@@ -86,7 +86,7 @@ def test_at_baseline_the_couplings_change_no_bit(dtype: torch.dtype, structure: 
 
 
 @given(structures(), SEEDS)
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 def test_at_baseline_the_cycle_is_the_plain_engine_called_by_hand(structure: Structure, seed: int) -> None:
     model = build(structure, seed)
     cycle = CognitiveCycle(model, CycleSettings(drives=Drives.none(), alpha=2.0, seed=9))

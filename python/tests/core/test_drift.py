@@ -22,7 +22,7 @@ from cognitive_actors.core.drift import (
     average_run_length,
 )
 
-quick = settings(deadline=None, max_examples=40)
+quick = settings(max_examples=40)
 NUMBERS = st.floats(-1e6, 1e6)
 
 
@@ -135,7 +135,7 @@ def test_a_shift_is_found_as_fast_as_theory_says(shift: float) -> None:
 
 
 @given(st.floats(0.1, 1), st.floats(2, 5), st.floats(-1.5, 1.5))
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 def test_the_approximate_run_length_is_near_the_exact_one(k: float, h: float, shift: float) -> None:
     assert average_run_length(k, h, shift) == pytest.approx(two_sided(k, h, shift), rel=0.1)
 

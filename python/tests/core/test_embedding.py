@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from cognitive_actors.core.embedding import TextEmbedding, features, normalise, similarity, words
 
-quick = settings(deadline=None, max_examples=60)
+quick = settings(max_examples=60)
 EMBED = TextEmbedding()
 #: All of Unicode, lone surrogates included: JSON can carry them.
 TEXT = st.text(st.characters(exclude_categories=()), max_size=40)
@@ -145,7 +145,7 @@ def test_the_order_of_words_means_nothing(parts: list[str], random: object) -> N
 
 # Always the same texts: with others two features might meet.
 @given(PLAIN, PLAIN)
-@settings(deadline=None, max_examples=40, derandomize=True)
+@settings(max_examples=40, derandomize=True)
 def test_cosines_are_those_of_the_bags_of_features(a: str, b: str) -> None:
     """In so many dimensions that hardly two features meet; exact but for those that do."""
     wide = TextEmbedding(1 << 18)

@@ -31,7 +31,7 @@ from cognitive_actors.core.model import GenerativeModel
 AGENTS = 3
 SIMPLE = Structure((3,), (2,), (4,), ((0,),), 1)
 COUPLED = Structure((3, 2), (2, 3), (2, 3, 2), ((1, 0), (0, 1), (1,)), 1)
-quick = settings(deadline=None, max_examples=40)
+quick = settings(max_examples=40)
 Case = tuple[GenerativeModel, tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor, ...]]
 
 

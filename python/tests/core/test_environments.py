@@ -59,7 +59,7 @@ def destination(model: GenerativeModel, place: str, action: str) -> str:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 2**64 - 1), first=st.integers(0, 2**40))
 def test_an_agent_meets_the_same_world_alone_and_in_company(name: str, seed: int, first: int) -> None:
     env = environment(name)

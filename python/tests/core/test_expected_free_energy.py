@@ -85,7 +85,7 @@ def close(x: Tensor, y: Tensor, tolerance: float = 1e-12) -> None:
 @example(MIXED, 0, True, AGENTS)
 @example(PAIR, 0, True, 1)
 @given(structures(), SEEDS, st.booleans(), st.sampled_from([1, AGENTS]))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_fused_tree_and_prefix_tree_equal_the_loop(structure: Structure, seed: int, changing: bool, rows: int) -> None:
     model = build(structure, seed, changing=changing)
     beliefs = random_beliefs(model, AGENTS, seed)
@@ -105,7 +105,7 @@ def test_fused_tree_and_prefix_tree_equal_the_loop(structure: Structure, seed: i
 @example(MIXED, 0, True, True)
 @example(PAIR, 0, True, False)
 @given(structures(), SEEDS, st.booleans(), st.booleans())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_every_term_equals_the_loop(structure: Structure, seed: int, changing: bool, own: bool) -> None:
     model = build(structure, seed, agents=AGENTS if own else None, counts=True, changing=changing)
     beliefs = random_beliefs(model, AGENTS, seed)
@@ -125,7 +125,7 @@ def test_every_term_equals_the_loop(structure: Structure, seed: int, changing: b
 
 
 @given(structures(), SEEDS)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_both_decompositions_sum_to_the_total_and_gains_are_not_negative(structure: Structure, seed: int) -> None:
     model = build(structure, seed, counts=True)
     beliefs = random_beliefs(model, AGENTS, seed)
@@ -171,7 +171,7 @@ def test_switches_leave_terms_out(counts: bool, fused: bool) -> None:
 @example(MIXED, 0, True, True)
 @example(PAIR, 0, False, False)
 @given(structures(), SEEDS, st.booleans(), st.booleans())
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_chunks_cannot_be_seen(structure: Structure, seed: int, own: bool, counts: bool) -> None:
     model = build(structure, seed, agents=5 if own else None, counts=counts)
     beliefs, w = random_beliefs(model, 5, seed), weights(model, 5, seed)
@@ -188,7 +188,7 @@ def test_chunks_cannot_be_seen(structure: Structure, seed: int, own: bool, count
 
 
 @given(structures(), SEEDS)
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_float32_stays_close_to_float64(structure: Structure, seed: int) -> None:
     model = build(structure, seed, counts=True, changing=True)
     beliefs = random_beliefs(model, AGENTS, seed)
@@ -244,7 +244,7 @@ def test_exact_information_gain_counts_a_modality_seen_twice_once() -> None:
 
 
 @given(structures(), SEEDS)
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_exact_information_gain_is_the_mutual_information(structure: Structure, seed: int) -> None:
     model = build(structure, seed, agents=AGENTS if seed % 2 else None)
     beliefs = random_beliefs(model, AGENTS, seed)

@@ -57,7 +57,7 @@ def enumerated(
 @example(MIXED, 1)
 @example(PAIR, 2)
 @given(structures(), SEEDS)
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 def test_joint_equals_enumeration(structure: Structure, seed: int) -> None:
     model = build(structure, seed, agents=AGENTS if seed % 2 else None)
     prior, observations = random_beliefs(model, AGENTS, seed), random_observations(model, AGENTS, seed)
@@ -71,7 +71,7 @@ def test_joint_equals_enumeration(structure: Structure, seed: int) -> None:
 
 
 @given(SEEDS)
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_one_factor_is_exact_bayes_in_one_pass(seed: int) -> None:
     model = build(SIMPLE, seed)
     prior, observations = random_beliefs(model, AGENTS, seed), random_observations(model, AGENTS, seed, 0)
@@ -83,7 +83,7 @@ def test_one_factor_is_exact_bayes_in_one_pass(seed: int) -> None:
 
 
 @given(structures(), SEEDS)
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 def test_free_energy_never_rises_between_sweeps_and_bounds_the_evidence(structure: Structure, seed: int) -> None:
     model = build(structure, seed)
     prior, observations = random_beliefs(model, AGENTS, seed), random_observations(model, AGENTS, seed)
@@ -95,7 +95,7 @@ def test_free_energy_never_rises_between_sweeps_and_bounds_the_evidence(structur
 
 
 @given(SEEDS)
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_beliefs_settle_where_each_is_the_best_given_the_others(seed: int) -> None:
     """At a minimum of free energy no single belief can be changed to lower it."""
     model = build(COUPLED, seed)
@@ -125,7 +125,7 @@ def test_beliefs_settle_to_the_precision_of_the_numbers(dtype: torch.dtype) -> N
 
 @pytest.mark.parametrize("method", ["fixed-point", "joint"])
 @given(SEEDS)
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 def test_an_agent_is_not_touched_by_its_neighbours(method: str, seed: int) -> None:
     """Also not by those that take more sweeps, which a coarse tolerance makes visible."""
     model = build(COUPLED, seed)
@@ -165,7 +165,7 @@ def test_a_modality_not_observed_is_no_evidence(method: str) -> None:
 
 
 @given(structures(), SEEDS)
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_certain_soft_evidence_is_the_outcome(structure: Structure, seed: int) -> None:
     model = build(structure, seed, agents=AGENTS if seed % 2 else None)
     prior, observations = random_beliefs(model, AGENTS, seed), random_observations(model, AGENTS, seed, 0)
@@ -204,7 +204,7 @@ def test_an_impossible_outcome_leaves_finite_beliefs(method: str, dtype: torch.d
 
 
 @given(structures(), SEEDS)
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_prediction_moves_each_factor_by_its_own_action(structure: Structure, seed: int) -> None:
     model = build(structure, seed, agents=AGENTS if seed % 2 else None)
     beliefs = random_beliefs(model, AGENTS, seed)
@@ -219,7 +219,7 @@ def test_prediction_moves_each_factor_by_its_own_action(structure: Structure, se
 @example(MIXED, 1)
 @example(PAIR, 2)
 @given(structures(), SEEDS)
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_evidence_of_actions_is_the_probability_of_what_was_seen_after_each(structure: Structure, seed: int) -> None:
     model = build(structure, seed, agents=AGENTS if seed % 2 else None)
     before, observations = random_beliefs(model, AGENTS, seed), random_observations(model, AGENTS, seed)

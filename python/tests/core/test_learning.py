@@ -55,7 +55,7 @@ def test_initial_counts_by_hand() -> None:
 
 
 @given(structures(), SEEDS)
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_one_observation_adds_one_count_spread_over_states(structure: Structure, seed: int) -> None:
     random = build(structure, seed, counts=True)
     assert random.pA is not None and random.pB is not None

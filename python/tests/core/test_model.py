@@ -124,7 +124,7 @@ def test_tensors_of_any_type_are_taken() -> None:
 
 
 @given(structures(), SEEDS)
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_another_precision_and_back_keeps_structure_and_numbers(structure: Structure, seed: int) -> None:
     model = build(structure, seed, counts=True)
     back = model.to(dtype=torch.float32).to(dtype=torch.float64, device="cpu")

@@ -30,7 +30,7 @@ from cognitive_actors.core.neuromodulators import (
         max_size=12,
     )
 )
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_the_guide_set_is_its_rule_to_the_bit(deltas: list[dict[str, float]]) -> None:
     modulators = Neuromodulators(parameter_set("guide"))
     state, scalar = modulators.initial(1), dict.fromkeys(MODULATORS, 0.5)

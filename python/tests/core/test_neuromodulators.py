@@ -37,7 +37,7 @@ RULES = (
 RULED = replace(OPPONENT_PROCESS, rules=RULES)
 
 amounts = st.lists(st.floats(-0.6, 0.6), min_size=5, max_size=5).map(tensor)
-quick = settings(deadline=None, max_examples=25)
+quick = settings(max_examples=25)
 
 
 def dopamine(**changes: float) -> Neuromodulators:
@@ -342,7 +342,7 @@ def every_look(parameters: ModulatorParameters, amount: Tensor, u: Tensor, looks
 
 
 @given(amount=amounts, u=amounts)
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 def test_skipping_looks_never_misses_a_crossing(amount: Tensor, u: Tensor) -> None:
     modulators = Neuromodulators(RULED)
     amount = amount + 1e-6  # an impulse of exactly zero is no event

@@ -13,7 +13,7 @@ from cognitive_actors.core.policies import describe_policy, first_actions, polic
 
 
 @given(structures())
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_order_is_that_of_itertools_product(structure: Structure) -> None:
     model = build(structure, 0)
     step = list(itertools.product(*map(range, structure.actions)))
@@ -23,7 +23,7 @@ def test_order_is_that_of_itertools_product(structure: Structure) -> None:
 
 
 @given(structures())
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_words_name_the_actions_in_that_order(structure: Structure) -> None:
     model = build(structure, 0)
     for number, policy in enumerate(policy_actions(model).tolist()):

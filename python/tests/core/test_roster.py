@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cognitive_actors.core.cycle import CognitiveCycle, CycleSettings
@@ -54,7 +54,6 @@ def assert_equal(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> None:
 
 
 @given(st.lists(st.integers(0, 6), max_size=40))
-@settings(deadline=None)
 def test_waves_keep_every_agents_order(rows: list[int]) -> None:
     cut = waves(np.array(rows, dtype=np.int64))
     assert sorted(int(i) for wave in cut for i in wave) == list(range(len(rows)))
@@ -67,7 +66,6 @@ def test_waves_keep_every_agents_order(rows: list[int]) -> None:
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), unique=True, max_size=20))
-@settings(deadline=None)
 def test_names_keep_every_character(names: list[str]) -> None:
     assert unpack_names(pack_names(names)) == names
 

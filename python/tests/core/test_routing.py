@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cognitive_actors.core.routing import ROUTES, UNROUTED, Router, RoutingParameters, RoutingState
 
-quick = settings(deadline=None, max_examples=60)
+quick = settings(max_examples=60)
 SHARES = st.floats(0, 0.999)
 ROUTE = st.integers(UNROUTED, len(ROUTES) - 1)
 

@@ -55,7 +55,7 @@ def test_posterior_keeps_the_precision_of_G() -> None:
 
 
 @given(structures(), SEEDS)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_marginals_sum_the_policies_that_begin_with_an_action(structure: Structure, seed: int) -> None:
     model, p = build(structure, seed), posterior(structure, 3, seed)
     first = policy_actions(model)[:, 0]
@@ -65,7 +65,7 @@ def test_marginals_sum_the_policies_that_begin_with_an_action(structure: Structu
 
 
 @given(structures(), SEEDS)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_the_most_probable_action_is_taken(structure: Structure, seed: int) -> None:
     model, p = build(structure, seed), posterior(structure, 3, seed)
     full = policy_actions(model)[most_probable(p), 0]

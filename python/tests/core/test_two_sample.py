@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cognitive_actors.core.two_sample import kolmogorov_tail, two_sample
 
-quick = settings(deadline=None, max_examples=60)
+quick = settings(max_examples=60)
 #: Few different values, so that ties within and between windows are common.
 WINDOW = st.lists(st.one_of(st.integers(-3, 3).map(float), st.floats(-1e6, 1e6)), min_size=2, max_size=12)
 

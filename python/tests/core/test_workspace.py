@@ -25,7 +25,7 @@ from cognitive_actors.core.workspace import (
 tensor = partial(torch.tensor, dtype=torch.float64)
 BASELINE = tensor(OPPONENT_PROCESS.baseline)
 REST = BASELINE[None]
-quick = settings(deadline=None, max_examples=40)
+quick = settings(max_examples=40)
 
 
 def levels(**given: float) -> Tensor:
@@ -230,7 +230,7 @@ def test_three_equal_contents_take_turns(strength: float, step: float) -> None:
     strength=st.floats(0.36, 1.2),
     step=st.sampled_from([0.05, 0.1, 0.2]),
 )
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 def test_no_equal_content_above_threshold_waits_longer_than_one_round(
     n: int, capacity: int, strength: float, step: float
 ) -> None:

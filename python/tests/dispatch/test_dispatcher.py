@@ -12,6 +12,7 @@ import pytest
 import ray
 from dispatch_actors import HANDLERS, OFTEN, answer, end_ledger, ended, kill, process_of, start, until
 from postgres_server import PostgresServer, emptied
+from ray.exceptions import RayActorError
 
 from cognitive_actors.dispatch import (
     NewTask,
@@ -100,14 +101,14 @@ def process_lines(path: Path) -> list[list[str]]:
 
 def test_a_long_task_keeps_its_lease(tasks: TaskStore, place: str, name: str, tmp_path: Path) -> None:
     (i,) = tasks.enqueue([NewTask("waits_at_first", str(tmp_path))])
-    actor = dispatcher(place, name, Pace(lease=1.0, idle=0.1))
+    actor = dispatcher(place, name, Pace(lease=4.0, idle=0.1))
     reaper = start(Reaper, place, 0.1, 1.0, ledger=name)
     with ended(actor, reaper):
         until((tmp_path / "begun").exists, "the first attempt")
         # Several leases long, and reaped all the while.
         began = tasks.get(i)
         assert began is not None
-        until(lambda: tasks.enqueue([NewTask("none")]) and age(tasks, began.created) > 4.0, "four leases")
+        until(lambda: tasks.enqueue([NewTask("none")]) and age(tasks, began.created) > 16.0, "four leases")
         (tmp_path / "go").touch()
         until(lambda: tasks.counts()["done"] == 1, "the end")
     task = tasks.get(i)
@@ -163,7 +164,7 @@ def test_it_runs_graphs(tasks: TaskStore, place: str, name: str) -> None:
 
 
 def test_a_reaper_that_is_killed_is_followed_by_another(tasks: TaskStore, place: str, name: str) -> None:
-    reapers = [start(Reaper, place, 0.1, 1.0, ledger=name) for _ in range(2)]
+    reapers = [start(Reaper, place, 0.1, 10.0, ledger=name) for _ in range(2)]
 
     def leading() -> list[Any]:
         return [r for r in reapers if answer(r.status.remote())["leading"]]
@@ -173,10 +174,12 @@ def test_a_reaper_that_is_killed_is_followed_by_another(tasks: TaskStore, place:
         other = next(r for r in reapers if r is not first)
         tasks.enqueue([NewTask("none", retries=OFTEN)])
         tasks.claim(Owner("a", "1"), ["none"], 1, 0.001)
-        until(lambda: tasks.counts()["queued"] == 1, "the reaping")
-        assert answer(first.status.remote())["requeued"] == 1 and answer(other.status.remote())["requeued"] == 0
+        until(lambda: answer(first.status.remote())["requeued"] == 1, "the reaping")
+        assert tasks.counts()["queued"] == 1 and answer(other.status.remote())["requeued"] == 0
         # For good, so that it is the other that follows, and not the same one again.
         ray.kill(first)
+        with pytest.raises(RayActorError):
+            answer(first.status.remote())
         until(lambda: tasks.claim(Owner("a", "1"), ["none"], 1, 0.001), "the pause after the first attempt")
         until(lambda: answer(other.status.remote())["requeued"] == 1, "the reaping by the other")
         assert answer(other.status.remote())["made"] == {"tasks": tasks.where, "forget": None}

@@ -167,7 +167,7 @@ graphs = st.lists(st.lists(st.integers(0, 8), max_size=3), min_size=1, max_size=
 
 
 @given(graphs, st.sets(st.integers(0, 8), max_size=3), st.sampled_from(["fail", "skip"]), st.integers(1, 4))
-@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_graph_ends_as_its_policy_says(
     store: TaskStore, owner: Owner, nodes: list[Node], failures: set[int], policy: Any, limit: int
 ) -> None:

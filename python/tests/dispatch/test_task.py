@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cognitive_actors.dispatch import NewTask, Node, Retries, TaskError, pause
@@ -25,7 +25,6 @@ drawn = st.floats(0, 1, exclude_max=True)
 
 
 @given(policies, st.integers(1, 10_000), drawn)
-@settings(deadline=None)
 def test_a_pause_is_between_what_chance_leaves_and_the_most(retries: Retries, attempt: int, u: float) -> None:
     longest = min(retries.most, retries.first * retries.factor ** min(attempt - 1, 40))
     if attempt <= 41:
@@ -94,7 +93,6 @@ def test_the_largest_payload_is_taken_and_any_kind_unless_told() -> None:
         st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
     )
 )
-@settings(deadline=None)
 def test_what_is_encoded_can_be_stored_anywhere(value: Any) -> None:
     text = encode(value, "x")
     assert "\0" not in text and text.isascii()

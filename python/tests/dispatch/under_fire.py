@@ -24,7 +24,8 @@ from cognitive_actors.dispatch.work import Pace
 
 #: Tasks that are enqueued at once.
 _ENQUEUED = 2000
-_PACE = Pace(batch=256, idle=0.2, lease=10.0)
+# A dispatcher that is killed twice holds its tasks until it is there again, however long that takes.
+_PACE = Pace(batch=256, idle=0.2, lease=60.0)
 
 # As the tables are, and not as the package says: this is to find out whether it is right.
 _tasks = Table(

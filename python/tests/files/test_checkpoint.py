@@ -54,7 +54,7 @@ def test_what_is_loaded_is_what_was_saved(saved: Path) -> None:
     array=arrays_of.arrays(arrays_of.scalar_dtypes(), arrays_of.array_shapes(min_dims=0, min_side=0, max_dims=3)),
     meta=st.dictionaries(st.text(), st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_any_array_and_any_json(
     tmp_path_factory: pytest.TempPathFactory, array: np.ndarray, meta: dict[str, Any]
 ) -> None:
@@ -74,7 +74,7 @@ def test_metadata_comes_back_as_json_holds_it(tmp_path: Path) -> None:
 
 
 @given(data=st.data())
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_no_damage_goes_unnoticed(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     path = tmp_path_factory.mktemp("checkpoints") / "x.npz"
     save_arrays(path, STATE, META)

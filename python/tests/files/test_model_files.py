@@ -114,7 +114,7 @@ def models(draw: st.DrawFn) -> GenerativeModel:
 
 
 @given(model=models(), suffix=st.sampled_from([".yaml", ".npz"]))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_what_is_loaded_is_what_was_saved(
     tmp_path_factory: pytest.TempPathFactory, model: GenerativeModel, suffix: str
 ) -> None:

@@ -27,7 +27,7 @@ def rows(*numbers: int) -> pa.Table:
     row_group=st.integers(1, 12),
     inner=st.integers(1, 4),
 )
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_parts_join_to_the_same_file_wherever_they_were_cut(
     tmp_path_factory: pytest.TempPathFactory, cuts: list[int], row_group: int, inner: int
 ) -> None:

@@ -145,7 +145,7 @@ GOOD = b'{"observation": {"wind": 1}}'
     end=st.sampled_from([b"\n", b"\r\n"]),
     mark=st.sampled_from([b"", b"\xef\xbb\xbf"]),
 )
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_no_bytes_cost_a_good_record(
     tmp_path_factory: pytest.TempPathFactory,
     model: GenerativeModel,

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from redis_server import redis_server
 from s3_server import s3_server
@@ -105,7 +105,6 @@ def test_keys_are_any_text(reopen: Reopen, tmp_path: Path) -> None:
 
 
 @given(st.text(min_size=1), st.text(min_size=1))
-@settings(deadline=None)
 def test_no_two_keys_share_a_name(first: str, second: str) -> None:
     name = encode_key(first)
     assert (name == encode_key(second)) == (first == second)

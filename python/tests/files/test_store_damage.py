@@ -79,7 +79,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @given(damage=DAMAGE)
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_no_damage_loads_wrong_data(
     tmp_path_factory: pytest.TempPathFactory, filled: Path, damage: list[tuple[object, ...]]
 ) -> None:
@@ -113,14 +113,14 @@ def _inflict(directory: Path, kind: object, place: object, *more: object) -> Non
 
 
 @given(st.binary(max_size=400))
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_arbitrary_bytes_are_refused(content: bytes) -> None:
     with pytest.raises(CheckpointError, match="here: "):
         unpack_arrays(content, "here")
 
 
 @given(data=st.data())
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_altered_bytes_are_refused_or_harmless(filled: Path, data: st.DataObject) -> None:
     content = bytearray(file_of(filled, "agent", 4).read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):

@@ -33,7 +33,7 @@ def pooled(file: Path, servers: Sequence[RpcServer] = (), **options: Any) -> Ite
     """A pool that has its model, and what it said of that; ended with the test."""
     environment = {"env_vars": {"LLAMA_SERVER": llama_server()}}
     actor: Any = ShardedModelPool
-    options = {"base_port": free_port(), "check_seconds": 1.0} | options
+    options = {"base_port": free_port()} | options
     pool = actor.options(runtime_env=environment).remote(planned(file, servers, ROOM), **options)
     try:
         yield pool, ray.get(pool.start.remote(AMPLE), timeout=AMPLE)
@@ -144,7 +144,10 @@ def test_an_idle_pool_finds_out_by_itself(tmp_path: Path, tiny_model: Path) -> N
 
 
 def test_a_request_that_meets_a_hung_server_ends_the_pool(tmp_path: Path, tiny_model: Path) -> None:
-    with rpc_servers(tmp_path, 2) as servers, pooled(tiny_model, servers, check_every=1000.0) as (pool, _):
+    with (
+        rpc_servers(tmp_path, 2) as servers,
+        pooled(tiny_model, servers, check_every=1000.0, check_seconds=1.0) as (pool, _),
+    ):
         servers[0].hang()
         watch = pool.wait_failed.remote()
         with pytest.raises(DeadlineExceeded):

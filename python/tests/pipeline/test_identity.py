@@ -17,7 +17,7 @@ IDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=2)
 
 
 @given(chunks=st.lists(st.lists(IDS, max_size=8), max_size=6))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_every_repetition_is_found(tmp_path_factory: object, chunks: list[list[str]]) -> None:
     path = Path(tmp_path_factory.mktemp("ids")) / "ids.sqlite"  # type: ignore[attr-defined]
     seen: set[str] = set()

@@ -278,7 +278,7 @@ def clusters(draw: st.DrawFn) -> list[Node]:
 
 POLICY = st.sampled_from(["exact", "total-memory"])
 COMPUTE = st.sampled_from([0, 100 * MIB])
-thorough = settings(deadline=None, max_examples=150)
+thorough = settings(max_examples=150)
 
 
 def tried(nodes: list[Node], model: ModelSizes, policy: str = "exact", compute: int = 0) -> Plan | DoesNotFit:
