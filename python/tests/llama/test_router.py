@@ -19,6 +19,7 @@ import pytest
 import ray
 from llama_cluster import MODEL, Machines, machines
 from processes import descendants
+from ray._private.state import actors
 
 from cognitive_actors.llama import Done, RayHybridRouter
 from cognitive_actors.llama.errors import CoordinatorFailed, DeadlineExceeded, ModelUnknown, PoolBusy
@@ -280,6 +281,22 @@ def test_a_router_that_is_killed_gives_its_servers_back(cluster: Machines) -> No
     finally:
         shared.close()
         ray.kill(shared._router)
+
+
+def test_a_router_of_its_own_is_where_its_process_is_and_comes_back_there(cluster: Machines) -> None:
+    cluster.report(rooms={"east": 16})
+    with routing() as router:
+        before = text_of(router.chat(MODEL, QUESTION, max_tokens=5, **GREEDY))
+        pids = [pid for pid, command in descendants(os.getpid()).items() if command.startswith("ray::Router")]
+        assert len(pids) == 1, pids
+        assert node_of(router) == ray.get_runtime_context().get_node_id()
+        os.kill(pids[0], signal.SIGKILL)
+        assert text_of(router.chat(MODEL, QUESTION, max_tokens=5, seconds=120, **GREEDY)) == before
+        assert node_of(router) == ray.get_runtime_context().get_node_id()
+
+
+def node_of(router: RayHybridRouter) -> str:
+    return str(actors(router._router._actor_id.hex())["Address"]["NodeID"])
 
 
 def test_a_node_that_is_lost_is_done_without(cluster: Machines, tmp_path: Path) -> None:

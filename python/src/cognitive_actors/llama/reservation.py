@@ -1,23 +1,26 @@
 """A slot and RPC servers for one coordinator alone, as Ray gives them away: all of them at once, or none.
 
 They are the bundles of a placement group, the first of which is on the coordinator's node and no other. Ray takes the
-group back when its creator has died, so nothing stays leased to nobody.
+group back when its creator has died, so nothing stays leased to nobody; one that Ray starts again does it by itself.
 """
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
+from ray import PlacementGroupID
 from ray.util import placement_group, placement_group_table, remove_placement_group
+from ray.util.placement_group import PlacementGroup
 
 from .knowledge import Holdings
 from .resources import COORDINATOR, endpoint_of, rpc_resource
 
-__all__ = ["holdings", "release", "reserve"]
+__all__ = ["holdings", "release", "release_inherited", "reserve"]
 
 #: A group in one of these states has its resources, or will have them before anybody else.
 _HOLDING = ("CREATED", "PREPARED", "RESCHEDULING")
@@ -49,7 +52,8 @@ async def reserve(node: str, endpoints: Sequence[str], seconds: float) -> Any | 
     quicker, or any of it is gone."""
     bundles = [{COORDINATOR: 1.0}, *({rpc_resource(endpoint): 1.0} for endpoint in endpoints)]
     where = [{_NODE_ID: node}, *({} for _ in endpoints)]
-    group = placement_group(bundles, strategy="PACK", bundle_label_selector=where)
+    name = f"{_creator()}{secrets.token_hex(8)}"
+    group = placement_group(bundles, strategy="PACK", name=name, bundle_label_selector=where)
     try:
         if await asyncio.to_thread(group.wait, seconds):
             return group
@@ -58,6 +62,18 @@ async def reserve(node: str, endpoints: Sequence[str], seconds: float) -> Any | 
         raise
     await release(group)
     return None
+
+
+async def release_inherited() -> None:
+    """Give back what this actor reserved before it was started again, and with it all that runs there."""
+    for id_, group in (await asyncio.to_thread(placement_group_table)).items():
+        if group["name"].startswith(_creator()) and group["state"] != "REMOVED":
+            await release(PlacementGroup(PlacementGroupID.from_hex(id_)))
+
+
+def _creator() -> str:
+    """What the names of groups begin with that this actor reserves; the same where it is started again."""
+    return f"llama/{ray.get_runtime_context().get_actor_id()}/"
 
 
 async def release(group: Any) -> None:

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ..cluster import ensure_ray_initialized
 from ..cluster.settings import default_namespace
@@ -74,9 +75,11 @@ class RayHybridRouter:
             load_seconds,
         )
         self._owns = name is None
-        shared = {"name": name, "lifetime": "detached", "get_if_exists": True, "max_restarts": -1}
-        options = {} if self._owns else shared | {"namespace": default_namespace(), "max_task_retries": -1}
-        self._router = RouterActor.options(**options).remote(self.options)
+        # One of its own is beside this process, which it ends with: no other node can take it along.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        shared = {"name": name, "lifetime": "detached", "get_if_exists": True, "namespace": default_namespace()}
+        options: dict[str, Any] = {"scheduling_strategy": here} if self._owns else shared
+        self._router = RouterActor.options(**options, max_restarts=-1, max_task_retries=-1).remote(self.options)
         self._requests = Requests(self._router)
 
     @property

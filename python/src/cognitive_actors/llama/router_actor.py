@@ -15,6 +15,7 @@ from ..placement import DoesNotFit
 from .errors import CoordinatorFailed, PoolBusy
 from .loading import Loader, Serving, cause_of
 from .options import RouterOptions
+from .reservation import release_inherited
 
 __all__ = ["Route", "RouterActor"]
 
@@ -44,6 +45,7 @@ class Router:
         self._replacing: set[asyncio.Task[None]] = set()
         self._count = 0
         self._room = asyncio.Lock()
+        self._inherited = ray.is_initialized() and ray.get_runtime_context().was_current_actor_reconstructed
 
     async def acquire(self, model: str) -> Route:
         """The pool that serves a model, loaded first where there is none.
@@ -102,6 +104,9 @@ class Router:
     async def _load(self, model: str) -> Route:
         # One after the other: each plan is made of what the one before has left.
         async with self._room:
+            if self._inherited:
+                await release_inherited()
+                self._inherited = False
             await asyncio.gather(*self._ending, return_exceptions=True)
             while len(self._pools) >= self.options.num_pools:
                 if not await self._end_idle():
