@@ -49,8 +49,6 @@ FIRST, EACH = 0.010, 0.001
 PORT, DIRECT = 8766, 18079
 NAME = "benchmarked"
 Stream = Callable[[], AsyncIterator[Any]]
-
-
 #: A body that is read, whatever is in it.
 _BODY = Body()
 
