@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayActorError, RayError
 
 from cognitive_actors.dispatch import LedgerStore, Retries, TaskStore
 
@@ -70,6 +70,15 @@ def kill(actor: Any) -> int:
     pid = process_of(actor)
     os.kill(pid, signal.SIGKILL)
     return pid
+
+
+def is_dead(actor: Any) -> bool:
+    """Whether an actor is dead for good. One that `ray.kill` was asked to end may still answer for a while."""
+    try:
+        process_of(actor)
+    except RayActorError:
+        return True
+    return False
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float = 90.0) -> Any:
