@@ -20,18 +20,20 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 export RAY_USAGE_STATS_ENABLED := 0
 
 .DEFAULT_GOAL := run
-.PHONY: run test test-python test-cluster check format scenario faults snapshots fuzz bench bench-cluster bench-recovery bench-services soak clean
+.PHONY: run test test-python test-node test-cluster check format scenario faults snapshots fuzz bench bench-cluster bench-recovery bench-services soak clean
 
 run: $(VENV)/.installed
 	$(BIN)/cognitive run python/examples/seattle-weather.jsonl \
 	    --model python/examples/umbrella.yaml --out $(OUT) --time-scale 0.001 --salience-threshold 0.2
 
 # One after the other: on two cores, clusters beside a Ray of its own reach Ray's own limits of time.
-test: check test-python test-cluster
+test: check test-python test-node test-cluster
 
-# A process can be connected to one Ray only, and each of the two connects to its own.
+# A process can be connected to one Ray only, and each of the first two connects to its own.
 test-python: $(VENV)/.tested
 	$(BIN)/python -m pytest python
+
+test-node: $(VENV)/.tested
 	$(BIN)/python -m pytest pkgs
 
 test-cluster: $(VENV)/.tested

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import ray
 from ray import cloudpickle
+from waiting import until
 
 from cognitive_actors.files.store import StoreUnavailable
 
@@ -50,6 +51,16 @@ class Here:
 def answer(reference: Any) -> Any:
     """What a call returns, in time."""
     return ray.get(reference, timeout=60) if isinstance(reference, ray.ObjectRef) else reference
+
+
+def heard(listener: Any, count: int) -> list[Any]:
+    """What a listener has heard, once it is that much: who speaks does not wait for it."""
+
+    def found() -> list[Any] | None:
+        heard: list[Any] = answer(listener.all.remote())
+        return heard if len(heard) >= count else None
+
+    return until(found, f"{count} events")
 
 
 def inside(actor: Any, function: Callable[[Any], Any]) -> Any:

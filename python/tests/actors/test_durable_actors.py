@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import ray
-from actor_processes import Here, answer, assert_same, fail_once, kill, process_of, state_of, there
+from actor_processes import Here, answer, assert_same, fail_once, heard, kill, process_of, state_of, there
 from processes import python
 from ray import cloudpickle
 from redis_server import redis_server
@@ -333,15 +332,6 @@ class Listener:
 
     def all(self) -> list[int]:
         return self.heard
-
-
-def heard(listener: Any, count: int) -> list[Any]:
-    """What a listener has heard, once it is that much: the workspace does not wait for it."""
-    end = time.monotonic() + 60
-    while len(found := answer(listener.all.remote())) < count:
-        assert time.monotonic() < end, found
-        time.sleep(0.05)
-    return list(found)
 
 
 def test_subscribers_hear_of_a_request_once(at: Durability) -> None:

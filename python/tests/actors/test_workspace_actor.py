@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
 import ray
+from actor_processes import heard
 
 from cognitive_actors.actors.neurotransmitter import NeurotransmitterActor
 from cognitive_actors.actors.workspace import GlobalWorkspaceActor
@@ -29,15 +29,6 @@ class Listener:
 
     def all(self) -> list[dict[str, Any]]:
         return self.heard
-
-
-def heard(listener: Any, count: int) -> list[Any]:
-    """What a listener has heard, once it is that much: the workspace does not wait for it."""
-    end = time.monotonic() + 60
-    while len(found := ray.get(listener.all.remote())) < count:
-        assert time.monotonic() < end, found
-        time.sleep(0.05)
-    return list(found)
 
 
 def workspace(**options: Any) -> Any:

@@ -93,12 +93,3 @@ def process_of(found: Any) -> int:
     """The number of the process that an actor lives in."""
     number: int = answer(found.__ray_call__.remote(lambda self: os.getpid()))
     return number
-
-
-def until(condition: Callable[[], Any], what: str) -> Any:
-    """The first answer that is true. A test fails where none comes."""
-    end = time.monotonic() + SECONDS
-    while not (found := condition()):
-        assert time.monotonic() < end, f"{what} did not happen"
-        time.sleep(0.05)
-    return found

@@ -24,9 +24,9 @@ from bootstraps import (
     of,
     process_of,
     requested,
-    until,
     whys,
 )
+from waiting import until
 
 from cognitive_actors.bootstrap import crew
 from cognitive_actors.bootstrap.modes import Mode

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -79,12 +78,3 @@ def is_dead(actor: Any) -> bool:
     except RayActorError:
         return True
     return False
-
-
-def until(condition: Callable[[], Any], what: str, seconds: float = 90.0) -> Any:
-    """The first answer that is true. A test fails, saying what did not happen, where none comes."""
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, f"{what} did not happen within {seconds:g} s"
-        time.sleep(0.05)
-    return found

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 import ray
-from dispatch_actors import HANDLERS, OFTEN, answer, end_ledger, ended, is_dead, kill, process_of, start, until
+from dispatch_actors import HANDLERS, OFTEN, answer, end_ledger, ended, is_dead, kill, process_of, start
 from postgres_server import PostgresServer, emptied
+from waiting import until
 
 from cognitive_actors.dispatch import (
     NewTask,

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from waiting import until
 
 from cognitive_actors.dispatch import (
     Claim,
@@ -126,8 +127,7 @@ def test_a_node_may_have_its_own_policy(store: TaskStore, owner: Owner) -> None:
 def test_a_lease_that_runs_out_for_the_last_time_is_a_failure(store: TaskStore, owner: Owner, policy: Any) -> None:
     enqueue_graph(store, "g", DIAMOND, on_failure=policy)
     store.claim(owner, ["x"], 1, 1e-6)
-    while not store.reap().dead:
-        pass
+    until(lambda: store.reap().dead, "the end of the lease")
     expected = dict.fromkeys(("left", "right", "end"), "cancelled")
     if policy == "skip":
         expected = {"left": "queued", "right": "queued", "end": "waiting"}

@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 import ray
-from dispatch_actors import answer, end_ledger, kill, process_of, until
+from dispatch_actors import answer, end_ledger, is_dead, kill, process_of
+from waiting import until
 
 from cognitive_actors.dispatch import (
     LedgerStore,
     NewTask,
     Owner,
     SqlTaskStore,
+    Task,
     TaskError,
     TaskStore,
     TaskStoreError,
@@ -105,8 +107,9 @@ def test_one_that_was_ended_is_started_again_by_who_needs_it(ledger: TaskStore) 
     (i,) = ledger.enqueue([NewTask("x", 1)])
     actor = ledger.ledger  # type: ignore[attr-defined]
     ray.kill(actor)
+    until(lambda: is_dead(actor), "its end")
 
-    def found() -> object:
+    def found() -> Task | None:
         try:
             return ledger.get(i)
         except TasksUnavailable:

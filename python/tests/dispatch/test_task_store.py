@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from waiting import until
 
 from cognitive_actors.dispatch import Claim, NewTask, Owner, Reaped, Retries, SqlTaskStore, TaskError, TaskStore
 
@@ -23,11 +24,12 @@ def claim(store: TaskStore, owner: Owner, limit: int = 10, lease: float = LONG, 
 
 def reaped(store: TaskStore) -> Reaped:
     """What is reaped first; a lease that was to end at once may take a moment."""
-    end = time.monotonic() + 20
-    while (found := store.reap()) == Reaped():
-        assert time.monotonic() < end, "nothing to reap"
-        time.sleep(0.01)
-    return found
+
+    def found() -> Reaped | None:
+        reaped = store.reap()
+        return None if reaped == Reaped() else reaped
+
+    return until(found, "an end of a lease")
 
 
 def test_a_task_is_claimed_worked_on_and_done(store: TaskStore, owner: Owner) -> None:
@@ -310,9 +312,7 @@ def test_old_tasks_are_forgotten_unless_they_are_needed(store: TaskStore, owner:
 def test_one_leads_until_its_time_is_over_or_it_resigns(store: TaskStore) -> None:
     assert store.lead("r", "a", LONG) and not store.lead("r", "b", LONG) and store.lead("r", "a", SHORT)
     assert store.lead("other", "b", LONG)
-    end = time.monotonic() + 20
-    while not store.lead("r", "b", LONG):
-        assert time.monotonic() < end
+    until(lambda: store.lead("r", "b", LONG), "the end of the other's time")
     store.resign("r", "a")
     assert not store.lead("r", "a", LONG)
     store.resign("r", "b")

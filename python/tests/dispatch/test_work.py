@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from dispatch_actors import until
+from waiting import until
 
 from cognitive_actors.dispatch import (
     Claim,

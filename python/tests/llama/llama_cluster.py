@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import urllib.request
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,6 +16,7 @@ from llama_programs import RpcServer, llama_server, rpc_servers, running, waited
 from ports import free_port
 from raylets import Raylet, raylets
 from tiny_gguf import tiny_tensors, write_gguf
+from waiting import until
 
 from cognitive_actors.llama.registry import node_registry
 from cognitive_actors.llama.reports import DeviceReport, ModelReport, NodeReport
@@ -136,10 +136,7 @@ def _forget() -> None:
     """Have the registry begin anew."""
     before = ray.get(node_registry().ready.remote())["pid"]
     ray.kill(node_registry(), no_restart=False)
-    end = time.monotonic() + 60
-    while ray.get(node_registry().ready.remote())["pid"] == before:
-        assert time.monotonic() < end, "the registry is not started again"
-        time.sleep(0.05)
+    until(lambda: ray.get(node_registry().ready.remote())["pid"] != before, "another start of the registry")
 
 
 def _model(directory: Path) -> Path:

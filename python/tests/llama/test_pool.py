@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import ray
 from llama_programs import RpcServer, llama_server, rpc_servers
 from planned import AMPLE, asked, planned, said
 from ports import free_port
+from waiting import until
 
 from cognitive_actors.llama.errors import CoordinatorFailed, DeadlineExceeded, PoolBusy, RequestRefused
 from cognitive_actors.llama.events import Done, Failure, Loaded, Status
@@ -43,13 +43,6 @@ def pooled(file: Path, servers: Sequence[RpcServer] = (), **options: Any) -> Ite
 
 def streamed(pool: Any, tokens: int, seconds: float = AMPLE) -> Any:
     return pool.stream.options(num_returns="streaming").remote(asked(tokens), seconds)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + AMPLE
-    while not condition():
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.02)
 
 
 def status(pool: Any) -> Status:
@@ -82,7 +75,7 @@ def test_one_at_a_time_some_wait_and_the_rest_are_turned_away(tiny_model: Path) 
         first = streamed(pool, ENDLESS)
         ray.get(next(first), timeout=AMPLE)
         waiting = [streamed(pool, ENDLESS), pool.chat.remote(asked(), 2 * SOON)]
-        until(lambda: status(pool).waiting == 2)
+        until(lambda: status(pool).waiting == 2, "the wait of two")
         for late in (pool.chat.remote(asked(), AMPLE), next(streamed(pool, 4))):
             with pytest.raises(PoolBusy, match="2 requests wait already"):
                 ray.get(late, timeout=AMPLE)
@@ -91,7 +84,7 @@ def test_one_at_a_time_some_wait_and_the_rest_are_turned_away(tiny_model: Path) 
         ray.get(next(waiting[0]), timeout=AMPLE)
         ray.cancel(waiting[0])
         assert ray.get(waiting[1], timeout=AMPLE)["usage"]["completion_tokens"] == 8
-        until(lambda: status(pool) == Status(0, 0, 1, None))
+        until(lambda: status(pool) == Status(0, 0, 1, None), "the end of all")
 
 
 def test_the_deadline_counts_from_arrival(tiny_model: Path) -> None:
@@ -105,7 +98,7 @@ def test_the_deadline_counts_from_arrival(tiny_model: Path) -> None:
         assert status(pool) == Status(1, 0, 0, None)
         ray.cancel(first)
         # The check that follows has its turn first.
-        until(lambda: status(pool).in_flight == 0)
+        until(lambda: status(pool).in_flight == 0, "the end of what was under way")
         with pytest.raises(DeadlineExceeded, match=r"the answer was not complete within 0\.5 s"):
             ray.get(pool.chat.remote(asked(ENDLESS), 0.5), timeout=AMPLE)
         # It was ended at llama-server as well.
@@ -118,7 +111,7 @@ def test_a_pool_fails_once_and_for_all_who_ask(tmp_path: Path, tiny_model: Path)
         under_way = streamed(pool, ENDLESS)
         ray.get(next(under_way), timeout=AMPLE)
         waiting = pool.chat.remote(asked(), AMPLE)
-        until(lambda: status(pool).waiting == 1)
+        until(lambda: status(pool).waiting == 1, "the wait of one")
         servers[1].kill()
         failure = ray.get(watch, timeout=AMPLE)
         assert isinstance(failure, Failure)
@@ -161,7 +154,7 @@ def test_a_request_that_meets_a_hung_server_ends_the_pool(tmp_path: Path, tiny_m
 def test_its_server_ends_with_the_actor(tiny_model: Path) -> None:
     with pooled(tiny_model) as (pool, loaded):
         ray.kill(pool)
-        until(lambda: not Path(f"/proc/{loaded.pid}").exists())
+        until(lambda: not Path(f"/proc/{loaded.pid}").exists(), "the end of the server")
 
 
 def test_a_start_in_vain_is_said(tmp_path: Path, tiny_model: Path) -> None:

@@ -7,12 +7,14 @@ import signal
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from threading import Event
 from typing import Any
 
 import pytest
 import ray
 from node_reports import device, listening, port_of, reported
+from waiting import until
 
 from cognitive_actors.cluster import ClusterError
 from cognitive_actors.llama.declared import RpcServer
@@ -75,6 +77,7 @@ def test_after_a_death_the_next_reports_bring_the_nodes_back(ending: str) -> Non
         os.kill(before["pid"], signal.SIGKILL)
     else:
         ray.kill(node_registry())
+    until(lambda: not Path(f"/proc/{before['pid']}").exists(), "the end of its process")
     one.once()
     other.once()
     after = answer(node_registry().ready.remote())

@@ -9,8 +9,7 @@ import json
 import os
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import ray
 from llama_cluster import MODEL, Machines, machines
 from processes import descendants
 from ray._private.state import actors
+from waiting import until
 
 from cognitive_actors.llama import Done, RayHybridRouter
 from cognitive_actors.llama.errors import CoordinatorFailed, DeadlineExceeded, ModelUnknown, PoolBusy
@@ -60,13 +60,6 @@ def servers() -> list[int]:
     return [pid for pid, command in descendants(os.getpid()).items() if "--alias" in command]
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.05)
-
-
 def test_layers_go_where_they_fit_and_the_answer_is_the_same(cluster: Machines) -> None:
     cluster.report()
     with routing() as router:
@@ -81,7 +74,7 @@ def test_layers_go_where_they_fit_and_the_answer_is_the_same(cluster: Machines) 
     assert pool["coordinator"] == "north"
     assert set(pool["layers"]) == {cluster.endpoints["east"], cluster.endpoints["south"]}
     assert pool["port"] >= 18080
-    eventually(lambda: not servers())
+    until(lambda: not servers(), "the end of the servers")
 
 
 def test_an_rpc_server_that_is_killed_while_idle_is_done_without(cluster: Machines) -> None:
@@ -135,7 +128,7 @@ def test_a_coordinator_that_is_killed_is_begun_anew(cluster: Machines) -> None:
         # Nobody needs to ask for it.
         (pid,) = servers()
         os.kill(pid, signal.SIGKILL)
-        eventually(lambda: pid not in servers() and bool(servers()) and bool(router.pools))
+        until(lambda: pid not in servers() and servers() and router.pools, "a pool in its place")
 
 
 def test_of_two_routers_one_has_the_servers(cluster: Machines) -> None:
@@ -275,7 +268,7 @@ def test_a_router_that_is_killed_gives_its_servers_back(cluster: Machines) -> No
         pids = [pid for pid, command in descendants(os.getpid()).items() if command.startswith("ray::Router")]
         assert len(pids) == 1, pids
         os.kill(pids[0], signal.SIGKILL)
-        eventually(lambda: not servers())
+        until(lambda: not servers(), "the end of the servers")
         assert shared.chat(MODEL, QUESTION, max_tokens=2, seconds=120)["choices"]
         assert RayHybridRouter(name="a-router").pools == shared.pools
     finally:
