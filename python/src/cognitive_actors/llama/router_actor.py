@@ -77,12 +77,19 @@ class Router:
         return True
 
     async def close(self) -> None:
-        """End all pools."""
-        for task in (*self._replacing, *self._loading.values()):
+        """End all pools, those too that are being made, and what this actor had before it was started again.
+
+        What they held is free when this returns.
+        """
+        making = (*self._replacing, *self._loading.values())
+        for task in making:
             task.cancel()
+        await asyncio.gather(*making, return_exceptions=True)
         for model in list(self._pools):
             self._end(model)
         await asyncio.gather(*self._ending, return_exceptions=True)
+        async with self._room:
+            await self._give_back_inherited()
 
     async def pools(self) -> list[dict[str, Any]]:
         """Each pool: model, node of its coordinator, port on that node's loopback, and its layers."""
@@ -104,9 +111,7 @@ class Router:
     async def _load(self, model: str) -> Route:
         # One after the other: each plan is made of what the one before has left.
         async with self._room:
-            if self._inherited:
-                await release_inherited()
-                self._inherited = False
+            await self._give_back_inherited()
             await asyncio.gather(*self._ending, return_exceptions=True)
             while len(self._pools) >= self.options.num_pools:
                 if not await self._end_idle():
@@ -124,6 +129,11 @@ class Router:
             self._pools[model] = (number, serving)
             self._watchers[number] = asyncio.create_task(self._watch(model, number, serving))
             return Route(serving.pool, number)
+
+    async def _give_back_inherited(self) -> None:
+        if self._inherited:
+            await release_inherited()
+            self._inherited = False
 
     async def _end_idle(self) -> bool:
         """End the idle pool that nobody has asked for longest. Returns whether there was one."""
