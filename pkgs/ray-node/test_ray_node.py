@@ -128,21 +128,25 @@ def temporary() -> Iterator[Path]:
         yield Path(path)
 
 
-def test_ready_watched_and_stopped(notifications: Notifications, temporary: Path) -> None:
+def test_ready_watched_and_stopped(
+    notifications: Notifications, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     for number in range(3):
         (temporary / f"session_2020-01-0{number + 1}").mkdir()
     own, ray = head(temporary, f"--sessions={temporary}", "--keep-sessions=1")
     process = supervise(notifications, *own, *ray, WATCHDOG_USEC="3000000")
     try:
-        notifications.wait_for("READY=1", 60)
+        notifications.wait_for("READY=1", 180)
         notifications.wait_for("WATCHDOG=1", 30)
         children = psutil.Process(process.pid).children(recursive=True)
         servers = [child for child in children if child.name() in ("raylet", "gcs_server")]
         assert len(servers) == 2
+        wait_until_registered(own[0].removeprefix("--health="))
         process.send_signal(signal.SIGTERM)
         notifications.wait_for("STOPPING=1", 30)
         assert process.wait(60) == 0
-        assert not psutil.wait_procs(servers, timeout=5)[1]
+        assert not psutil.wait_procs(servers, timeout=60)[1]
         assert sorted(path.name for path in temporary.glob("session_2020*")) == ["session_2020-01-03"]
     finally:
         end(process)
@@ -152,10 +156,10 @@ def test_a_vanished_raylet_is_noticed(
     notifications: Notifications, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    own, ray = head(temporary, "--grace=3")
+    own, ray = head(temporary, "--grace=15")
     process = supervise(notifications, *own, *ray, WATCHDOG_USEC="3000000")
     try:
-        notifications.wait_for("READY=1", 60)
+        notifications.wait_for("READY=1", 180)
         wait_until_registered(own[0].removeprefix("--health="))
         (raylet,) = (p for p in psutil.Process(process.pid).children(recursive=True) if p.name() == "raylet")
         raylet.terminate()  # on which `ray start --block` goes on as if nothing had happened
@@ -168,24 +172,24 @@ def test_a_vanished_raylet_is_noticed(
 
 def test_an_end_of_ray_is_an_end_with_its_code(notifications: Notifications) -> None:
     process = supervise(notifications, "--health=127.0.0.1:1", "--", "bash", "-c", "exit 7")
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 7
     assert "ended by itself with code 7" in said
 
 
 def test_even_a_success_of_ray_is_a_failure(notifications: Notifications) -> None:
     process = supervise(notifications, "--health=127.0.0.1:1", "--", "true")
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     assert process.returncode == 1
 
 
 def test_it_waits_for_the_head_and_can_be_stopped_meanwhile(notifications: Notifications) -> None:
     process = supervise(notifications, "--wait-for=127.0.0.1:1", "--health=127.0.0.1:1", "--", "false")
-    notifications.wait_for("STATUS=waiting for the head at 127.0.0.1:1", 10)
+    notifications.wait_for("STATUS=waiting for the head at 127.0.0.1:1", 60)
     time.sleep(1.5)
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=10)
+    process.communicate(timeout=60)
     assert process.returncode == 0
 
 
@@ -199,7 +203,7 @@ def test_missing_gpus_are_named(notifications: Notifications) -> None:
 
 def test_a_call_without_health_is_refused() -> None:
     called = subprocess.run(
-        [sys.executable, str(HERE / "ray_node.py"), "--", "true"], capture_output=True, text=True, timeout=20
+        [sys.executable, str(HERE / "ray_node.py"), "--", "true"], capture_output=True, text=True, timeout=60
     )
     assert called.returncode == 2
     assert "--health HOST:PORT" in called.stderr

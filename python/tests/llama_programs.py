@@ -72,7 +72,7 @@ def running(log: Path, *command: str) -> Iterator[subprocess.Popen[bytes]]:
 
 def waited(process: subprocess.Popen[bytes], log: Path, said: str) -> str:
     """The log, once it says something. A hasty look at the RPC server's port would take its only client's place."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while not re.search(said, text := log.read_text(errors="replace")):
         assert process.poll() is None, text[-2000:]
         assert time.monotonic() < end, text[-2000:]

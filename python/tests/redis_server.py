@@ -40,7 +40,7 @@ def redis_server(directory: Path, password: str = "", **settings: str) -> Iterat
     config.write_text("".join(f"{name.replace('_', '-')} {value}\n" for name, value in chosen.items()))
     server = subprocess.Popen([program, str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while True:
             assert server.poll() is None, "redis-server ended at once"
             assert time.monotonic() < end, "redis-server does not listen"

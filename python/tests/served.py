@@ -30,13 +30,23 @@ class Served:
 def initialised(client: httpx.Client) -> None:
     """Initialise, and wait until the agents are ready."""
     response = client.post("/organism/initialize")
-    end = time.monotonic() + 90
+    end = time.monotonic() + 300
     while response.status_code != 200 or client.get("/organism/health").status_code != 200:
-        assert response.status_code in (202, 503), response.text
+        assert response.status_code in (200, 202, 503, 504), response.text
         assert time.monotonic() < end, response.text
         time.sleep(0.1)
         response = client.post("/organism/initialize")
     assert response.json() == {"phase": "ready"}
+
+
+def shut_down(client: httpx.Client) -> None:
+    """Shut down, and wait until there are no agents."""
+    end = time.monotonic() + 300
+    while (response := client.post("/organism/shutdown")).status_code != 200:
+        assert response.status_code in (202, 503, 504), response.text
+        assert time.monotonic() < end, response.text
+        time.sleep(0.1)
+    assert response.json() == {"phase": "not initialised"}
 
 
 @contextmanager
@@ -59,4 +69,4 @@ def serving(directory: Path, *arguments: str) -> Iterator[Served]:
     ):
         yield Served(process, client, stranger)
     process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130, process.communicate()
+    assert process.wait(300) == 130, process.communicate()

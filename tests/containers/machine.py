@@ -19,7 +19,7 @@ from .errors import CommandFailed, MachineError, RequestedAssertionFailed
 from .log import Log
 
 _BOOTED = {"starting", "running", "degraded"}
-_BOOT_TIMEOUT = 60
+_BOOT_TIMEOUT = 180
 _SHUTDOWN_TIMEOUT = 120
 _LONGEST_PAUSE = 1.0
 

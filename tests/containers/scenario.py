@@ -26,7 +26,7 @@ SCENARIOS, NODES = TESTS / "scenarios", TESTS / "nodes"
 # They take half an hour together, most of it waiting.
 FAULTS = SCENARIOS / "faults"
 SHARED = "cluster.py"
-LIMIT = 900
+LIMIT = 1800
 _JOURNAL_LINES = 60
 
 

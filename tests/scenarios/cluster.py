@@ -54,10 +54,13 @@ def python(machine, code, timeout=120, environment=""):
     return machine.succeed(as_ray(driver), timeout=timeout)
 
 
+_ALIVE = "ray list nodes --filter state=ALIVE --format json"
+
+
 def alive_nodes(head, environment=""):
     """Addresses of the nodes that the head believes to be alive."""
     # Over the dashboard: each driver over Ray Client would start a process of its own on the head.
-    answer = head.succeed(f"{environment} ray list nodes --filter state=ALIVE --format json", timeout=60)
+    answer = head.succeed(f"{environment} {_ALIVE}", timeout=60)
     return sorted(node["node_ip"] for node in json.loads(answer))
 
 
@@ -88,14 +91,16 @@ def issue_certificates(authority, addresses, seconds=86400):
 def switch(machine, specialisation=None):
     """Activate a specialisation of the machine, or its main configuration again."""
     system = "/run/booted-system" if specialisation is None else f"/run/booted-system/specialisation/{specialisation}"
-    return machine.succeed(f"{system}/bin/switch-to-configuration test 2>&1", timeout=180)
+    return machine.succeed(f"{system}/bin/switch-to-configuration test 2>&1", timeout=900)
 
 
 def wait_for_nodes(head, count, timeout=120, environment=""):
     """Wait until exactly this many nodes are alive."""
 
     def enough(_last_attempt):
-        return len(alive_nodes(head, environment)) == count
+        # A head that is starting, or busy, says nothing yet.
+        status, answer = head.execute(f"{environment} {_ALIVE}", timeout=60)
+        return status == 0 and len(json.loads(answer)) == count
 
     retry(enough, timeout)
 
@@ -108,7 +113,8 @@ def property_of(machine, unit, name):
 def in_journal(unit, text):
     """A command that succeeds once the unit has said the text."""
     # Not grep -q: it would end before journalctl does, which then fails.
-    return f"journalctl --unit={unit} | grep --ignore-case --fixed-strings {shlex.quote(text)} > /dev/null"
+    look = f"grep --ignore-case --fixed-strings {shlex.quote(text)} > /dev/null"
+    return f"journalctl --sync; journalctl --unit={unit} | {look}"
 
 
 # --- cognitive run under faults: started on a machine, disturbed, and compared with a run of its own ---
@@ -176,7 +182,7 @@ def unit_state(machine, unit):
 
 def said_by(machine, unit):
     """What a unit has said."""
-    return machine.succeed(f"journalctl --no-pager --output=cat --unit={unit}")
+    return machine.succeed(f"journalctl --sync; journalctl --no-pager --output=cat --unit={unit}")
 
 
 def still_running(machine, unit):

@@ -29,6 +29,7 @@ class Place:
 
 @ray.remote(num_cpus=0, max_retries=0)
 def takes_its_time():
+    pathlib.Path("/var/lib/ray/begun").touch()
     time.sleep(20)
     return socket.gethostname()
 
@@ -40,18 +41,17 @@ def large(number):
 
 spread = Place.options(scheduling_strategy="SPREAD", max_restarts=1, max_task_retries=-1)
 actors = [spread.remote() for _ in range(9)]
-actor = next(actor for actor in actors if ray.get(actor.where.remote(), timeout=60) == "worker")
+actor = next(actor for actor in actors if ray.get(actor.where.remote(), timeout=300) == "worker")
 results = [large.options(scheduling_strategy=first_there).remote(number) for number in range(4)]
-ray.wait(results, num_returns=4, timeout=60, fetch_local=False)
+ray.wait(results, num_returns=4, timeout=300, fetch_local=False)
 task = takes_its_time.options(scheduling_strategy=only_there).remote()
-time.sleep(1)
 pathlib.Path("leaving").touch()
-assert ray.get(task, timeout=60) == "worker"
+assert ray.get(task, timeout=300) == "worker"
 while os.path.exists("leaving"):
     time.sleep(0.2)
-assert ray.get(actor.where.remote(), timeout=60) != "worker"
+assert ray.get(actor.where.remote(), timeout=300) != "worker"
 for number, reference in enumerate(results):
-    again, content = ray.get(reference, timeout=60)
+    again, content = ray.get(reference, timeout=300)
     assert again == number and len(content) == 20 << 20
     print("result", number, "is there")
 """
@@ -59,7 +59,8 @@ for number, reference in enumerate(results):
 with subtest("a worker is stopped that has a task, an actor and results"):
     head.succeed(f"cat > /var/lib/ray/leaving.py <<'END'\n{LEAVING}END")
     start_unit(head, "leaving", "python3 leaving.py")
-    retry(lambda _last: still_running(head, "leaving") and head.execute("test -e /var/lib/ray/leaving")[0] == 0, 60)
+    retry(lambda _last: still_running(head, "leaving") and head.execute("test -e /var/lib/ray/leaving")[0] == 0, 600)
+    worker.wait_for_file("/var/lib/ray/begun", timeout=120)
     began = time.monotonic()
     worker.succeed("systemctl stop ray-worker", timeout=90)
     assert time.monotonic() - began > 8, "it did not wait for its task"

@@ -8,7 +8,7 @@ switch(alone, "jobs")
 
 def wait_for(unit, **properties):
     """Wait until systemd says these things of a unit."""
-    retry(lambda _last: all(property_of(alone, unit, name) == value for name, value in properties.items()), 120)
+    retry(lambda _last: all(property_of(alone, unit, name) == value for name, value in properties.items()), 300)
 
 
 def jobs():
@@ -34,20 +34,20 @@ with subtest("a job that goes on failing is a failed unit"):
     assert jobs()["fails"] == ["FAILED"]
 
 with subtest("a job on a schedule runs again and again, and the head remembers the last two"):
-    retry(lambda _last: int(alone.succeed("cat /var/lib/ray/often 2> /dev/null | wc -l")) >= 3, 120)
+    retry(lambda _last: int(alone.succeed("cat /var/lib/ray/often 2> /dev/null | wc -l")) >= 3, 300)
     alone.succeed("systemctl stop ray-job-often.timer")
     wait_for("ray-job-often", ActiveState="inactive", Result="success")
     assert jobs()["often"] == ["SUCCEEDED"] * 2, jobs()
 
 with subtest("stopping the unit stops the job, and starting it begins another"):
     wait_for("ray-job-waits", SubState="running")
-    retry(lambda _last: jobs()["waits"] == ["RUNNING"], 60)
+    retry(lambda _last: jobs()["waits"] == ["RUNNING"], 300)
     alone.succeed("systemctl stop ray-job-waits", timeout=60)
     assert property_of(alone, "ray-job-waits", "Result") == "success"
     assert jobs()["waits"] == ["STOPPED"]
     alone.fail("pgrep --full 'sleep 1000'")
     alone.succeed("systemctl start ray-job-waits")
-    retry(lambda _last: sorted(jobs()["waits"]) == ["RUNNING", "STOPPED"], 60)
+    retry(lambda _last: sorted(jobs()["waits"]) == ["RUNNING", "STOPPED"], 300)
 
 with subtest("a head that starts anew knows what has succeeded, and a job that it took along has failed"):
     alone.succeed("systemctl restart ray-head", timeout=180)

@@ -223,7 +223,11 @@ def text(router, **options):
 
 def forget():
     # Failures on purpose are not to keep anybody from what comes next.
+    before = ray.get(node_registry().ready.remote())["pid"]
     ray.kill(node_registry(), no_restart=False)
+    # It may still answer for a while.
+    while ray.get(node_registry().ready.remote())["pid"] == before:
+        time.sleep(0.2)
     while len(ray.get(node_registry().known.remote())) < 3:
         time.sleep(0.2)
 """

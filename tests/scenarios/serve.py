@@ -27,7 +27,7 @@ with subtest("started means served"):
     switch(alone, "serve")
     alone.wait_for_unit("ray-serve.service", timeout=300)
     # The applications run; their agents may be starting still.
-    retry(lambda _last: asked("/ready") == (200, {"ready": True, "reasons": []}), 60)
+    retry(lambda _last: asked("/ready") == (200, {"ready": True, "reasons": []}), 300)
     assert asked("/status")[1]["authenticated"], "a service of a cluster asks for a token"
 
 with subtest("what changes something asks for the cluster's token, and the rest does not"):

@@ -50,7 +50,7 @@ class Here:
 
 def answer(reference: Any) -> Any:
     """What a call returns, in time."""
-    return ray.get(reference, timeout=60) if isinstance(reference, ray.ObjectRef) else reference
+    return ray.get(reference, timeout=180) if isinstance(reference, ray.ObjectRef) else reference
 
 
 def heard(listener: Any, count: int) -> list[Any]:

@@ -27,7 +27,7 @@ def main(store: str) -> None:
         kind = NeurotransmitterActor.options(max_restarts=-1, max_task_retries=-1, resources={"worker": 1})  # type: ignore[attr-defined]
         actor = kind.remote(2, durability=Durability(store, "agent"))
         node = cluster.add_node(**WORKER, wait=True)
-        before = ray.get(actor.apply_delta.remote({"dopamine": 0.3}, request="a"), timeout=60)
+        before = ray.get(actor.apply_delta.remote({"dopamine": 0.3}, request="a"), timeout=180)
         lost = where(actor)
         # Only now, so that the actor could not start there.
         cluster.add_node(**WORKER, wait=True)
@@ -38,8 +38,8 @@ def main(store: str) -> None:
             if time.monotonic() > end:
                 raise TimeoutError("the actor is not started on the other node")
             time.sleep(0.2)
-        after = ray.get(actor.get_state.remote(), timeout=90)
-        again = ray.get(actor.apply_delta.remote({"dopamine": 0.3}, request="a"), timeout=60)
+        after = ray.get(actor.get_state.remote(), timeout=180)
+        again = ray.get(actor.apply_delta.remote({"dopamine": 0.3}, request="a"), timeout=180)
         print("moved and kept" if before == after == again else (before, after, again))
     finally:
         ray.shutdown()
@@ -48,7 +48,7 @@ def main(store: str) -> None:
 
 def where(actor: Any) -> str:
     """The node an actor lives on."""
-    node: str = ray.get(actor.__ray_call__.remote(lambda self: ray.get_runtime_context().get_node_id()), timeout=60)
+    node: str = ray.get(actor.__ray_call__.remote(lambda self: ray.get_runtime_context().get_node_id()), timeout=180)
     return node
 
 

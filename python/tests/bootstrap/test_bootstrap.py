@@ -172,7 +172,7 @@ def test_one_that_hangs_is_replaced(workers: Request) -> None:
     before, process = of(workers)[name], process_of(actor(name))
     os.kill(process, signal.SIGSTOP)
     try:
-        report = done(replace(workers, timeout=45.0))
+        report = done(replace(workers, timeout=90.0))
     finally:
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
@@ -183,12 +183,12 @@ def test_one_that_hangs_is_replaced(workers: Request) -> None:
 def test_agents_that_were_stopped_are_begun_again(everything: Request) -> None:
     organism = replace(everything, mode=Mode.organism)
     population = shared_population(actor=everything.actor)
-    assert asyncio.run(population.stop()) == "not initialised"
+    until(lambda: asyncio.run(population.stop()) == "not initialised", "the end of the agents")
     report = done(organism)
     assert [name for name, action in actions(report).items() if action == "started"] == [everything.actor]
     assert whys(report) == {everything.actor: "they had been stopped"}
     assert report["task"]["by"] == everything.actor and "free_energy" in report["task"]["result"]
-    assert asyncio.run(population.phase())[0] == "ready"
+    assert asyncio.run(population.phase(180.0))[0] == "ready"
     assert set(actions(done(organism)).values()) == {"kept"}
 
 

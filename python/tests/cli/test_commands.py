@@ -12,7 +12,7 @@ from processes import python
 
 def cognitive(*arguments: str, directory: Path) -> tuple[int, str, str]:
     process = python("-m", "cognitive_actors", *arguments, RAY_TMPDIR="/tmp/ray", PWD=str(directory))
-    output, errors = process.communicate(timeout=180)
+    output, errors = process.communicate(timeout=600)
     return process.returncode, output, errors
 
 

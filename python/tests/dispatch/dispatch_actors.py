@@ -23,7 +23,7 @@ SURROUNDINGS = {
 }
 
 
-def answer(reference: Any, seconds: float = 90.0) -> Any:
+def answer(reference: Any, seconds: float = 180.0) -> Any:
     """What a call returns, in time."""
     return ray.get(reference, timeout=seconds)
 

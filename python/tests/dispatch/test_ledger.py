@@ -62,7 +62,7 @@ def test_everything_goes_through_it(ledger: TaskStore, name: str, monkeypatch: p
     assert ledger.complete([(claims[0], "done")]) == [i] and ledger.result(i) == "done"
     assert ledger.fail([(claims[1], "wrong")]) == {dead: "queued"}
     assert ledger.cancel([gone, dead]) and ledger.revive([gone]) == [] and ledger.abandon(owner) == 0
-    assert ledger.lead("r", "a", 9) and not ledger.lead("r", "b", 9)
+    assert ledger.lead("r", "a", 600) and not ledger.lead("r", "b", 600)
     ledger.resign("r", "a")
     assert ledger.reap().requeued == 0 and ledger.results_of("g") == {} and len(ledger.find("cancelled")) == 2
     task = ledger.get(i)

@@ -19,7 +19,7 @@ TASKS, KILLS, LEDGER_KILLS = 2000, 3, 1
 
 @pytest.mark.usefixtures("embedded_ray")
 def test_every_task_is_done_once_though_processes_are_killed(place: str, tmp_path: Path) -> None:
-    outcome = under_fire(place, tmp_path, TASKS, KILLS, LEDGER_KILLS, each=0.003, seconds=150.0)
+    outcome = under_fire(place, tmp_path, TASKS, KILLS, LEDGER_KILLS, each=0.01, seconds=600.0)
     assert outcome.good, outcome
     # It was tried: they were killed, and came back.
     killed = outcome.dispatcher_kills + outcome.ledger_kills

@@ -6,8 +6,9 @@ import json
 import urllib.request
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Event, Lock, Thread
 from typing import Any
 
 import pytest
@@ -34,13 +35,18 @@ LAYERS, WIDTH = 8, 512
 
 @dataclass
 class Machines:
-    """The nodes. endpoints: of their RPC servers; model: path of the file that all can read."""
+    """The nodes. endpoints: of their RPC servers; model: path of the file that all can read.
+
+    What a test has them report is reported again and again, as by real heartbeats: a stale node serves nobody.
+    """
 
     raylets: dict[str, Raylet]
     servers: dict[str, RpcServer]
     model: Path
     directory: Path
     lost: set[str] = field(default_factory=set)
+    _reports: dict[str, NodeReport] = field(default_factory=dict)
+    _reporting: Lock = field(default_factory=Lock)
 
     @property
     def endpoints(self) -> dict[str, str]:
@@ -84,13 +90,39 @@ class Machines:
         if without is not None:
             self.lost.add(without)
         rooms = {"east": 7, "south": 7} if rooms is None else rooms
-        _forget()
-        for server in self.servers.values():
-            if server.process.poll() is not None:
-                server.start()
-        for name in NAMES:
-            if name not in self.lost:
-                ray.get(node_registry().report.remote(self._report(name, name in coordinators, rooms, name in roomy)))
+        there = [name for name in NAMES if name not in self.lost]
+        with self._reporting:
+            _forget()
+            for server in self.servers.values():
+                if server.process.poll() is not None:
+                    server.start()
+            self._reports = {name: self._report(name, name in coordinators, rooms, name in roomy) for name in there}
+        self.beat()
+
+    def beat(self) -> None:
+        """All nodes report again; an RPC server that has ended is in no report any more."""
+        with self._reporting:
+            for name, report in self._reports.items():
+                runs = self.servers[name].process.poll() is None
+                report = report if runs else replace(report, devices=())
+                ray.get(node_registry().report.remote(report))
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """They report every five seconds meanwhile."""
+        stop = Event()
+
+        def go_on() -> None:
+            while not stop.wait(5):
+                self.beat()
+
+        thread = Thread(target=go_on)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
 
     def alone(self, messages: Sequence[Mapping[str, Any]], **parameters: Any) -> str:
         """What a llama-server says that has nobody beside it."""
@@ -161,4 +193,6 @@ def machines(directory: Path) -> Iterator[Machines]:
         servers = dict(zip(NAMES, ends.enter_context(rpc_servers(directory, len(NAMES))), strict=True))
         offered = {name: (server.endpoint,) for name, server in servers.items()}
         nodes = ends.enter_context(raylets(offered, directory))
-        yield Machines(nodes, servers, _model(directory), directory)
+        found = Machines(nodes, servers, _model(directory), directory)
+        with found.beating():
+            yield found

@@ -20,7 +20,7 @@ from cognitive_actors.placement.plans import Share, Split
 
 CONTEXT = 512
 #: More than any of this takes, on a machine that has much else to do.
-AMPLE = 60.0
+AMPLE = 120.0
 
 
 def planned(file: Path, servers: Sequence[RpcServer | str], context: int = CONTEXT) -> Plan:

@@ -69,7 +69,7 @@ def raylets(offered: Mapping[str, Sequence[str]], directory: Path) -> Iterator[d
         for name, endpoints in offered.items():
             log = directory / f"{name}.log"
             started[name] = _start(name, endpoints, log)
-            end = time.monotonic() + 90
+            end = time.monotonic() + 300
             while (node := _joined(name)) is None:
                 if started[name].poll() is not None and time.monotonic() < end:
                     # Ray gave it up on a busy machine.

@@ -21,13 +21,13 @@ from cognitive_actors.llama.errors import CoordinatorFailed, DeadlineExceeded, R
 
 #: Tokens that take several times what a test gives the next request, and a context that has room for them.
 ENDLESS, ROOM = 120_000, 1 << 17
-SOON = 10.0
+SOON = 30.0
 
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Greetings of servers that hang are not waited for longer than a test needs."""
-    monkeypatch.setattr(coordinators, "HELLO", 1.5)
+    monkeypatch.setattr(coordinators, "HELLO", 6.0)
 
 
 def test_it_answers_as_a_server_without_others_does(tmp_path: Path, tiny_model: Path) -> None:

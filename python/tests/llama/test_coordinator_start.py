@@ -116,8 +116,8 @@ def test_programs_and_models_that_are_wrong_are_said(
 def test_a_start_that_takes_too_long_leaves_nothing(tmp_path: Path, tiny_model: Path) -> None:
     async def test() -> None:
         coordinator = LlamaCppCoordinator(planned(tiny_model, []), program=str(slow))
-        with pytest.raises(CoordinatorFailed, match=r"does not answer within 0\.5 s"):
-            await coordinator.start(0.5)
+        with pytest.raises(CoordinatorFailed, match=r"does not answer within 5 s"):
+            await coordinator.start(5.0)
         assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
 
     slow = tmp_path / "slow"

@@ -10,6 +10,7 @@ import pytest
 from node_reports import device, reported
 from redis_server import redis_server
 
+from cognitive_actors.llama import redis_nodes
 from cognitive_actors.llama.notices import Notices
 from cognitive_actors.llama.redis_nodes import TIME_TO_LIVE, RedisNodes
 
@@ -17,6 +18,12 @@ redis = pytest.importorskip("redis")
 
 GPU, CPU = device("10.0.0.1:50052"), device("gpu-1.example:50053", "CPU", None)
 REPORT = reported("a", None, GPU, CPU)
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is slow to sync is no Redis that is away."""
+    monkeypatch.setattr(redis_nodes, "_PATIENCE", 30.0)
 
 
 def written(client: Any) -> dict[str, Any]:

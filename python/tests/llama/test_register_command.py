@@ -102,7 +102,8 @@ def test_one_report_is_made_and_shown(namespace: str, tmp_path: Path) -> None:
     found: dict[str, Any] = json.loads(nodes(namespace, "--json"))
     (node,) = found["nodes"]
     assert (found["namespace"], node["name"], node["address"]) == (namespace, "one", "one.example")
-    assert node["node"] == ray.get_runtime_context().get_node_id() and node["breaker_closed"] and not node["stale"]
+    assert node["node"] == ray.get_runtime_context().get_node_id() and node["breaker_closed"]
+    assert node["stale"] == (node["age"] > 30)
     assert [(x["name"], x["endpoint"], x["build"]) for x in node["devices"]] == [("CPU", rpc, "11669")]
     models = {model["name"]: model for model in node["models"]}
     assert sorted(models) == ["broken", "chat", "tiny"] and models["broken"]["unfit"]

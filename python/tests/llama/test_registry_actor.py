@@ -17,6 +17,7 @@ from node_reports import device, listening, port_of, reported
 from waiting import until
 
 from cognitive_actors.cluster import ClusterError
+from cognitive_actors.llama import reporting
 from cognitive_actors.llama.declared import RpcServer
 from cognitive_actors.llama.model_files import ModelFiles
 from cognitive_actors.llama.notices import Notices
@@ -33,6 +34,8 @@ def namespace(embedded_ray: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[s
     """One that no other test has, with no registry in it."""
     chosen = f"nodes-{uuid.uuid4().hex[:12]}"
     monkeypatch.setenv("RAYNIXOS_NAMESPACE", chosen)
+    # The registry's process has to be started first.
+    monkeypatch.setattr(reporting, "_ANSWER", SECONDS)
     yield chosen
     with suppress(ValueError):
         ray.kill(ray.get_actor(NODES, chosen))

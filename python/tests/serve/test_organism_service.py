@@ -6,16 +6,18 @@ import asyncio
 import math
 import os
 import signal
+import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 import ray
 from processes import descendants, wait_until
-from served import Served, initialised
+from served import Served, initialised, shut_down
 
 from cognitive_actors.cluster.settings import default_namespace
 from cognitive_actors.core.model import GenerativeModel
@@ -135,7 +137,10 @@ def test_to_initialise_again_changes_nothing(served: Served) -> None:
     good(served.client.post("/organism/step", json=stimulus(name)))
     for content in (b"", b"{}"):
         kind = {"Content-Type": "application/json"}
-        response = served.client.post("/organism/initialize", content=content, headers=kind)
+        # 202 while the answer takes its time.
+        again = partial(served.client.post, "/organism/initialize", content=content, headers=kind)
+        while (response := again()).status_code == 202:
+            time.sleep(0.1)
         assert good(response) == {"phase": "ready"}
     assert good(agent_at(served.client, name))["step"] == 1
     assert served.client.post("/organism/initialize", json={"model": "x"}).status_code == 422
@@ -144,7 +149,7 @@ def test_to_initialise_again_changes_nothing(served: Served) -> None:
 def test_after_a_shutdown_there_are_no_agents_until_they_are_initialised(served: Served) -> None:
     name = new()
     good(served.client.post("/cognitive/execute", json=stimulus(name)))
-    assert good(served.client.post("/organism/shutdown")) == {"phase": "not initialised"}
+    shut_down(served.client)
     questions = [
         *(served.client.post(f"/cognitive/{path}", json=stimulus(name, 1)) for path in ("execute", "advisory")),
         served.client.post("/organism/step", json=stimulus(name, 1)),
@@ -157,7 +162,7 @@ def test_after_a_shutdown_there_are_no_agents_until_they_are_initialised(served:
         response = served.stranger.get(f"/{service}/ready")
         assert response.status_code == 503 and "not initialised" in response.json()["reasons"][0]
     assert good(served.stranger.get("/organism/status"))["phase"] == "not initialised"
-    assert good(served.client.post("/organism/shutdown")) == {"phase": "not initialised"}
+    shut_down(served.client)
     wait_until(lambda: populations(served) == 0, served.process)
 
     first = served.client.post("/organism/initialize")
@@ -183,7 +188,7 @@ def test_what_is_under_way_at_a_shutdown_is_answered_or_refused(served: Served) 
         lives = [threads.submit(live, number) for number in range(8)]
         while good(served.stranger.get("/organism/overview"))["steps"] <= before:
             pass
-        assert served.client.post("/organism/shutdown").status_code == 200
+        shut_down(served.client)
         codes = [each.result() for each in lives]
     for found in codes:
         # Once refused, always refused: no other population has been made.
@@ -199,16 +204,22 @@ def test_what_changes_something_asks_for_the_token(served: Served, path: str) ->
 
 
 @pytest.mark.usefixtures("embedded_ray")
-def test_replicas_agree() -> None:
+def test_replicas_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two replicas and a `/cognitive` in this process, which share nothing but the actor's name."""
+    monkeypatch.setenv("COGNITIVE_TIMEOUT_S", "60")
     arguments = OrganismArguments(actor=f"population-{uuid.uuid4().hex[:8]}")
     apps = [Organism(arguments).__serve_build_asgi_app__() for _ in range(2)]
     cognitive = arguments.shared()
 
     async def ready(client: httpx.AsyncClient) -> None:
-        while (await client.post("/initialize")).status_code == 202:
+        while (await client.post("/initialize")).status_code == 202 or (await client.get("/health")).status_code == 503:
             await asyncio.sleep(0.05)
         good(await client.get("/health"))
+
+    async def shut_down(client: httpx.AsyncClient) -> None:
+        while (response := await client.post("/shutdown")).status_code == 202:
+            await asyncio.sleep(0.05)
+        good(response)
 
     async def ask() -> None:
         transports = [httpx.ASGITransport(app, raise_app_exceptions=False) for app in apps]
@@ -225,7 +236,7 @@ def test_replicas_agree() -> None:
                 found = [good(await client.get(path)) for client in (one, other)]
                 assert found[0] == found[1]
             assert good(await one.get("/agents"))["agents"] == ["a", "b", "c"]
-            good(await other.post("/shutdown"))
+            await shut_down(other)
             # Nobody forgets it, whichever process dies.
             agreement = ray.get_actor(f"{arguments.actor}-lifecycle", default_namespace())
             os.kill((await agreement.ready.remote())["pid"], signal.SIGKILL)
@@ -239,6 +250,6 @@ def test_replicas_agree() -> None:
             (answer,) = await cognitive.think([stimulus("c", 3)], advise=False)
             assert not isinstance(answer, Refused)
             assert good(await other.get("/agents"))["agents"] == ["c"]
-            good(await one.post("/shutdown"))
+            await shut_down(one)
 
     asyncio.run(ask())

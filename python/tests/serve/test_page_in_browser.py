@@ -12,7 +12,7 @@ import httpx
 import pytest
 from browser import Browser
 from ports import free_port
-from served import Served, initialised
+from served import Served, initialised, shut_down
 from watched import watched
 
 from cognitive_actors.serve import viewers
@@ -38,7 +38,7 @@ def page(tmp_path: Path) -> Iterator[Browser]:
 @pytest.fixture
 def organism(served: Served) -> Iterator[Served]:
     """No agents at first, and the agents ready at the end: others need them."""
-    assert served.client.post("/organism/shutdown").status_code == 200
+    shut_down(served.client)
     initialised(served.client)
     yield served
     initialised(served.client)

@@ -40,6 +40,12 @@ def end(name: str) -> None:
         ray.kill(ray.get_actor(name, default_namespace()))
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow machine is no fault of the services."""
+    monkeypatch.setenv("COGNITIVE_TIMEOUT_S", "60")
+
+
 @pytest.fixture(scope="module")
 def arguments(
     embedded_ray: None, model: GenerativeModel, tmp_path_factory: pytest.TempPathFactory

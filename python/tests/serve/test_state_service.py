@@ -205,8 +205,9 @@ def test_health_and_what_is_in_force(served: Served) -> None:
 
 
 @pytest.mark.usefixtures("embedded_ray")
-def test_replicas_agree() -> None:
+def test_replicas_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two replicas in this process, which share nothing but the owner's name."""
+    monkeypatch.setenv("COGNITIVE_TIMEOUT_S", "60")
     name = new()
     apps = [State(StateArguments(actor=name)).__serve_build_asgi_app__() for _ in range(2)]
 
