@@ -146,7 +146,7 @@ def test_ready_watched_and_stopped(
         process.send_signal(signal.SIGTERM)
         notifications.wait_for("STOPPING=1", 30)
         assert process.wait(60) == 0
-        assert not psutil.wait_procs(servers, timeout=60)[1]
+        assert not psutil.wait_procs(servers, timeout=5)[1]
         assert sorted(path.name for path in temporary.glob("session_2020*")) == ["session_2020-01-03"]
     finally:
         end(process)

@@ -13,10 +13,10 @@ def nothing_left(machine, unit):
 with subtest("a worker stops cleanly and comes back"):
     worker.succeed("systemctl stop ray-worker", timeout=90)
     nothing_left(worker, "ray-worker")
-    wait_for_nodes(head, 2)
+    wait_for_nodes(head, 2, timeout=30)
     worker.succeed("systemctl start ray-worker", timeout=120)
     # `systemctl start` returns when the node is ready, so it is there at once.
-    wait_for_nodes(head, 3, timeout=60)
+    wait_for_nodes(head, 3, timeout=10)
 
 with subtest("a stopping worker finishes its task"):
     head.succeed(
